@@ -1,0 +1,145 @@
+"""The model's configuration and its presets; and how any frozen dataclass of settings is read from text.
+
+The paper and the authors' release differ in places; where they do, the field says which is which.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
+
+from interbert.errors import UsageError, unknown_name
+
+MATCH_CLASS = 0  # of the two matching classes, the one that says "belong together" (the release's order)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of an InterBERT (sections 3.1 and 3.2). Frozen; change with `dataclasses.replace`."""
+
+    vocabulary_size: int = 30522
+    hidden_size: int = 768
+    feed_forward_size: int = 3072
+    interaction_layers: int = 12  # paper 12 (BERT-base), release 6
+    independence_layers: int = 6  # of each stream; 0 is the paper's single-stream baseline
+    image_layers: int | None = None  # of the image stream where it differs; None: as independence_layers
+    heads: int = 12
+    image_heads: int | None = None  # of the image stream; release 8; None: as heads
+    image_feed_forward_size: int | None = None  # of the image stream; None: as feed_forward_size
+    fusion_size: int = 1024  # width of text_vector and image_vector; the paper gives none, release 1024
+    fusion: Literal["mul", "sum"] = "mul"  # paper 3.1: element-wise product
+    text_position: Literal["mlp", "table"] = "mlp"  # paper "an MLP", release a learned table
+    max_text_tokens: int = 512
+    token_types: int = 2
+    region_feature_size: int = 2048
+    region_classes: int = 1601
+    region_confidence: bool = False  # beyond the paper: the detector's confidence as a sixth location number
+    layer_norm_eps: float = 1e-12
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    image_dropout: float | None = None  # inside the image stream's layers; release 0.2; None: as dropout
+    initializer_range: float = 0.02
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        for name, heads in (("heads", self.heads), ("image_heads", self.image_heads or self.heads)):
+            if self.hidden_size % heads:
+                raise UsageError(f"{name}: got {heads}, which does not divide hidden_size {self.hidden_size}")
+
+
+PRESETS: dict[str, ModelConfig] = {
+    "paper": ModelConfig(),
+    "released": ModelConfig(interaction_layers=6, image_heads=8, text_position="table", image_dropout=0.2),
+    "small": ModelConfig(
+        hidden_size=384,
+        feed_forward_size=1536,
+        interaction_layers=6,
+        independence_layers=3,
+        fusion_size=512,
+        text_position="table",
+        region_feature_size=736,
+        region_classes=80,
+        region_confidence=True,
+    ),
+    "tiny": ModelConfig(
+        hidden_size=64,
+        feed_forward_size=256,
+        interaction_layers=2,
+        independence_layers=1,
+        heads=4,
+        fusion_size=64,
+        text_position="table",
+        max_text_tokens=64,
+        region_feature_size=736,
+        region_classes=80,
+        region_confidence=True,
+    ),
+}
+
+
+def preset(name: str) -> ModelConfig:
+    """The configuration of that name. Raises UsageError with the nearest name."""
+    if name not in PRESETS:
+        raise UsageError(unknown_name("preset", name, PRESETS))
+    return PRESETS[name]
+
+
+Settings = TypeVar("Settings")
+
+
+def with_settings(settings: Settings, changes: dict[str, Any], what: str = "setting") -> Settings:
+    """A copy of a frozen dataclass with fields changed; `a.b` reaches into a dataclass held by field `a`.
+
+    Values may be text as given on the command line: they are read as the field's type.
+    Raises UsageError for a field that does not exist (the nearest is suggested) or a value that does not fit.
+
+    >>> with_settings(PRESETS["tiny"], {"heads": "8", "fusion": "sum"}).heads
+    8
+    """
+    kinds = typing.get_type_hints(type(settings))
+    known = {f.name: kinds[f.name] for f in dataclasses.fields(settings)}  # type: ignore[arg-type]
+    result = settings
+    for key, value in changes.items():
+        name, _, rest = key.partition(".")
+        if name not in known:
+            raise UsageError(unknown_name(what, name, known))
+        inner = getattr(result, name)
+        if rest:
+            if not dataclasses.is_dataclass(inner):
+                raise UsageError(f"{what} '{key}': '{name}' has no parts; give {name}=VALUE")
+            new: Any = with_settings(inner, {rest: value}, f"{what} {name}.")
+        else:
+            new = _read(value, known[name], key)
+        result = replace(result, **{name: new})  # type: ignore[type-var]
+    return result
+
+
+def _read(value: Any, kind: Any, key: str) -> Any:
+    """`value` as the type `kind`. Text is read as JSON where the type is not text."""
+    choices = typing.get_args(kind)
+    origin = typing.get_origin(kind)
+    if origin in (types.UnionType, typing.Union):
+        if type(None) in choices and (value is None or str(value).lower() in ("none", "null")):
+            return None
+        return _read(value, next(c for c in choices if c is not type(None)), key)
+    if origin is Literal:
+        if value not in choices:
+            raise UsageError(f"{key}: got '{value}', wanted one of {', '.join(map(str, choices))}")
+        return value
+    if kind is str:
+        return str(value)
+    try:
+        read = json.loads(value.lower() if kind is bool else value) if isinstance(value, str) else value
+        if kind is float and isinstance(read, int) and not isinstance(read, bool):
+            read = float(read)
+        if origin is tuple and isinstance(read, list):
+            return tuple(_read(v, choices[0] if choices else Any, key) for v in read)
+        if isinstance(kind, type) and (not isinstance(read, kind) or (kind is not bool and isinstance(read, bool))):
+            raise ValueError
+    except ValueError:
+        raise UsageError(f"{key}: got '{value}', wanted {getattr(kind, '__name__', kind)}") from None
+    return read

@@ -1,0 +1,1 @@
+"""Files of pairs -> a corpus on disk."""

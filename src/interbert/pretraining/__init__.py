@@ -1,0 +1,1 @@
+"""Masking, objectives, stages."""

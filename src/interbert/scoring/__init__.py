@@ -1,0 +1,1 @@
+"""A text and a picture -> a score in [0, 1]."""

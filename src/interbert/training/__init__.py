@@ -1,0 +1,1 @@
+"""The loop, checkpoints, processes: for pretraining and every task."""

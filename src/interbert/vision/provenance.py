@@ -1,0 +1,60 @@
+"""Where regions come from: the extractor that made them and the picture they were made of. Stores, corpora and runs keep both."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from interbert.errors import InterbertError
+from interbert.files import write_json
+
+
+@dataclass(frozen=True)
+class ExtractorInfo:
+    """An extractor's identity. Regions of two extractors that differ in any of it never mix.
+
+    name: as given to `--extractor` ("embedded", "hf:ID", …).  feature_size: D.  classes: C names, in the order of
+    `Regions.probabilities`.  weights_sha256: hexadecimal.  settings: everything else that changes a number.
+    """
+
+    name: str
+    feature_size: int
+    classes: tuple[str, ...] = ()
+    weights_sha256: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Writes `extractor.json`."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def load(cls, path: Path) -> ExtractorInfo:
+        """Reads `extractor.json`. Raises InterbertError where it is missing or not one."""
+        try:
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise InterbertError(f"'{path}' does not describe an extractor ({error}); make the folder again") from error
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ExtractorInfo:
+        """From what `dataclasses.asdict` gives, also after a trip through JSON."""
+        return cls(**{**value, "classes": tuple(value.get("classes", ()))})
+
+    def difference(self, other: ExtractorInfo) -> str | None:
+        """What differs, in words ("feature_size 736 and 2048"), or None where regions of both may mix."""
+        for name in ("name", "feature_size", "weights_sha256", "classes", "settings"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                return f"{name} {mine!r} and {theirs!r}" if name != "classes" else "the class names"
+        return None
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """The picture of a record. source: its path as it was found.  sha256: of the file.  perceptual: 64-bit difference hash."""
+
+    source: str
+    sha256: str
+    perceptual: int
