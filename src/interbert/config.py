@@ -50,6 +50,17 @@ class ModelConfig:
             if self.hidden_size % heads:
                 raise UsageError(f"{name}: got {heads}, which does not divide hidden_size {self.hidden_size}")
 
+    def to_json(self) -> dict[str, Any]:
+        """What `config.json` holds."""
+        return {"model_type": "interbert", **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ModelConfig:
+        """From what `config.json` holds. Raises UsageError where that is another model's, or has unknown fields."""
+        if value.get("model_type") != "interbert":
+            raise UsageError(f"config: got model_type {value.get('model_type')!r}, wanted 'interbert'")
+        return with_settings(cls(), {k: v for k, v in value.items() if k != "model_type"}, "config field")
+
 
 PRESETS: dict[str, ModelConfig] = {
     "paper": ModelConfig(),
@@ -102,20 +113,19 @@ def with_settings(settings: Settings, changes: dict[str, Any], what: str = "sett
     """
     kinds = typing.get_type_hints(type(settings))
     known = {f.name: kinds[f.name] for f in dataclasses.fields(settings)}  # type: ignore[arg-type]
-    result = settings
+    changed: dict[str, Any] = {}
     for key, value in changes.items():
         name, _, rest = key.partition(".")
         if name not in known:
             raise UsageError(unknown_name(what, name, known))
-        inner = getattr(result, name)
+        inner = changed.get(name, getattr(settings, name))
         if rest:
             if not dataclasses.is_dataclass(inner):
                 raise UsageError(f"{what} '{key}': '{name}' has no parts; give {name}=VALUE")
-            new: Any = with_settings(inner, {rest: value}, f"{what} {name}.")
+            changed[name] = with_settings(inner, {rest: value}, f"{what} {name}.")
         else:
-            new = _read(value, known[name], key)
-        result = replace(result, **{name: new})  # type: ignore[type-var]
-    return result
+            changed[name] = _read(value, known[name], key)
+    return replace(settings, **changed)  # type: ignore[type-var]
 
 
 def _read(value: Any, kind: Any, key: str) -> Any:
