@@ -31,7 +31,8 @@ sys.addaudithook(lambda event, _: calls.append(event) if event.startswith("socke
 start = time.perf_counter()
 import interbert
 seconds = time.perf_counter() - start
-heavy = [name for name in ("torch", "numpy", "transformers", "onnxruntime", "huggingface_hub", "PIL") if name in sys.modules]
+heavy = ["torch", "numpy", "transformers", "onnxruntime", "huggingface_hub", "PIL"]
+heavy = [name for name in heavy if name in sys.modules]
 native = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
 print(json.dumps({"seconds": seconds, "sockets": calls, "heavy": heavy, "threads": [threading.active_count(), native]}))
 """
