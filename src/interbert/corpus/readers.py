@@ -1,0 +1,302 @@
+"""Files of pairs in, `Caption`s out: COCO, Flickr, Karpathy, Conceptual Captions, csv and jsonl (4.1's sources).
+
+Every reader is a function (path, fields, malformed) -> iterator of Caption, listed in READERS. A line or entry that
+cannot be read is counted in `malformed`; more than 1 % of them stop the reading.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from interbert.errors import InterbertError, UsageError, unknown_name
+
+NO_SPLIT = "none"  # the source has splits and this picture is in none of them
+SPLIT_NAMES = {  # a source's name -> ours; restval: Karpathy's COCO pictures of val2014 that train
+    "train": "train",
+    "restval": "train",
+    "dev": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "none": NO_SPLIT,
+    "": NO_SPLIT,
+}
+TEXT_FIELDS = ("text", "caption", "captions", "sentence", "sentences", "raw", "comment", "title")
+IMAGE_FIELDS = ("image", "image_name", "file_name", "filename", "image_path", "filepath", "url", "image_id", "id")
+MOST_MALFORMED = 0.01
+EXAMPLES = 10
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One text of one picture, as its source gives it.
+
+    image: the source's name of the picture, a path, file name, URL or id.  split: train, validation, test, "none" (in no
+    split of a source that has them), or None where the source has no splits.  id: the caption's, unique in its source.
+    """
+
+    image: str
+    text: str
+    split: str | None
+    id: str
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The names of columns or keys; None takes the first known one that is there."""
+
+    text: str | None = None
+    image: str | None = None
+
+
+@dataclass
+class Malformed:
+    """What could not be read of a file: counted, the first ten kept with their place."""
+
+    path: Path
+    seen: int = 0
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, place: str, why: str) -> None:
+        """Counts one entry that cannot be read. place: "line 7" or "annotation 3"."""
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(f"{self.path.name}, {place}: {why}")
+
+    def stop_if_too_many(self) -> None:
+        """Raises InterbertError where more than 1 % of what was seen is malformed."""
+        if self.count > MOST_MALFORMED * self.seen:
+            shown = "\n  ".join(self.examples)
+            raise InterbertError(
+                f"'{self.path}': {self.count} of {self.seen} entries cannot be read, more than 1 %. "
+                f"Is this the right format? The first:\n  {shown}"
+            )
+
+
+class Captions:
+    """The captions of one file. Can be read again; `malformed` counts what the last reading skipped.
+
+    Raises UsageError for a format that does not exist or a file that is not there; while reading, InterbertError for a
+    file of another format.
+    """
+
+    def __init__(self, path: str | Path, format: str, fields: Fields | None = None) -> None:
+        if format not in READERS:
+            raise UsageError(unknown_name("format", format, READERS))
+        self.path, self.format, self.fields = Path(path), format, fields or Fields()
+        self.malformed = Malformed(self.path)
+        if not self.path.is_file():
+            raise UsageError(f"captions '{path}' do not exist or are a folder; give the file")
+
+    def __iter__(self) -> Iterator[Caption]:
+        self.malformed = Malformed(self.path)
+        yield from READERS[self.format](self.path, self.fields, self.malformed)
+        self.malformed.stop_if_too_many()
+
+
+def coco(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
+    """COCO's captions_*.json: {"images": [{id, file_name}], "annotations": [{id, image_id, caption}]}."""
+    whole = _json_of(path)
+    names = {entry.get("id"): str(entry.get("file_name") or entry.get("id")) for entry in _list_of(whole, "images", path)}
+    for at, entry in enumerate(_list_of(whole, "annotations", path)):
+        malformed.seen += 1
+        text = entry.get(fields.text or "caption")
+        if entry.get("image_id") not in names:
+            malformed.add(f"annotation {at}", f"image_id {entry.get('image_id')!r} is not among the images")
+        elif not isinstance(text, str):
+            malformed.add(f"annotation {at}", f"no '{fields.text or 'caption'}' with a text in {sorted(entry)}")
+        else:
+            yield Caption(names[entry["image_id"]], text, None, str(entry.get("id", at)))
+
+
+def karpathy(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
+    """Karpathy's dataset_*.json: {"images": [{filename, split, sentences: [{raw, sentid}]}]}; 'restval' is train."""
+    for at, entry in enumerate(_list_of(_json_of(path), "images", path)):
+        malformed.seen += 1
+        try:
+            image, split = str(entry[fields.image or "filename"]), _split_of(entry["split"])
+            texts = [(s[fields.text or "raw"], s.get("sentid", f"{at}.{n}")) for n, s in enumerate(entry["sentences"])]
+        except (KeyError, TypeError, ValueError) as error:
+            malformed.add(f"image {at}", _why(error))
+            continue
+        yield from (Caption(image, str(text), split, str(id)) for text, id in texts)
+
+
+def flickr(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
+    """Flickr8k and Flickr30k: lines `1000.jpg#0 TAB text`, or their csv form (image,caption; image| comment_number| comment)."""
+    with _text_file(path) as file:
+        first = file.readline()
+    if "\t" not in first:
+        yield from table(path, fields, malformed, "|" if "|" in first else ",")
+        return
+    for number, line in _lines(path, malformed):
+        name, tab, text = line.partition("\t")
+        image, mark, index = name.rpartition("#")
+        if not (tab and mark and index.strip().isdigit()):
+            malformed.add(f"line {number}", "wanted IMAGE#NUMBER, TAB, text")
+        else:
+            yield Caption(image, text, None, name)
+
+
+def tsv(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
+    """Conceptual Captions and the like, TAB between columns, never quoted.
+
+    Without `fields` and without a header: caption TAB url-or-path, as Conceptual Captions has it. A first line that
+    names a text and an image column is a header.
+    """
+    header: list[str] | None = None
+    for number, line in _lines(path, malformed):
+        columns = line.split("\t")
+        if number == 1 and (header := _header(columns, fields)) is not None:
+            malformed.seen -= 1
+            continue
+        if header is not None:
+            yield from _of_columns(header, columns, fields, malformed, number)
+        elif len(columns) != 2:
+            malformed.add(f"line {number}", f"wanted caption, TAB, url or path; got {len(columns)} columns")
+        else:
+            yield Caption(columns[1].strip(), columns[0], None, str(number))
+
+
+def table(path: Path, fields: Fields, malformed: Malformed, delimiter: str = ",") -> Iterator[Caption]:
+    """csv with a header that names a text column, an image column and perhaps `split`."""
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # texts may be longer than the 131,072 characters it allows
+    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+    with _text_file(path) as file:
+        rows = csv.reader(file, delimiter=delimiter, quoting=quoting, skipinitialspace=True, strict=True)
+        header = _header(next(rows, []), fields)
+        if header is None:
+            raise InterbertError(
+                f"'{path}' has no first line that names its columns; wanted one of {', '.join(TEXT_FIELDS)} "
+                f"and one of {', '.join(IMAGE_FIELDS)}, or give the names of the text and the image column"
+            )
+        while True:
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+            except csv.Error as error:  # a quote that does not close; the reader goes on with the next line
+                malformed.seen += 1
+                malformed.add(f"line {rows.line_num}", str(error))
+                continue
+            if row:
+                malformed.seen += 1
+                yield from _of_columns(header, row, fields, malformed, rows.line_num)
+
+
+def jsonl(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
+    """One JSON object a line: an image, a text or a list of texts, perhaps a split."""
+    for number, line in _lines(path, malformed):
+        try:
+            entry = json.loads(line)
+            image = str(entry[_one_of(entry, fields.image, IMAGE_FIELDS)])
+            texts = entry[_one_of(entry, fields.text, TEXT_FIELDS)]
+            texts = [texts] if isinstance(texts, str) else texts
+            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+                raise ValueError(f"the text is {texts!r:.60}")
+            split = _split_of(entry["split"]) if "split" in entry else None
+        except (KeyError, TypeError, ValueError) as error:
+            malformed.add(f"line {number}", _why(error))
+            continue
+        yield from (Caption(image, text, split, f"{number}.{at}") for at, text in enumerate(texts))
+
+
+Reader = Callable[[Path, Fields, Malformed], Iterator[Caption]]
+READERS: dict[str, Reader] = {
+    "coco": coco,
+    "flickr": flickr,
+    "karpathy": karpathy,
+    "tsv": tsv,
+    "csv": table,
+    "jsonl": jsonl,
+}
+
+
+@contextmanager
+def _text_file(path: Path) -> Iterator[IO[str]]:
+    """A UTF-8 file, gzipped or not, a byte order mark skipped; bytes that are not UTF-8 become lone surrogates."""
+    opened: IO[bytes] = gzip.open(path) if path.suffix == ".gz" else open(path, "rb")  # type: ignore[assignment]
+    with opened, io.TextIOWrapper(opened, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
+        yield file
+
+
+def _lines(path: Path, malformed: Malformed) -> Iterator[tuple[int, str]]:
+    """(number from 1, line without its end) of every line that is not blank."""
+    with _text_file(path) as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                malformed.seen += 1
+                yield number, line.rstrip("\r\n")
+
+
+def _json_of(path: Path) -> Any:
+    try:
+        with _text_file(path) as file:
+            return json.load(file)
+    except ValueError as error:
+        raise InterbertError(f"'{path}' is not whole JSON ({error}); fetch it again, or give another format") from error
+
+
+def _list_of(whole: Any, key: str, path: Path) -> Iterable[dict[str, Any]]:
+    entries = whole.get(key) if isinstance(whole, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InterbertError(f"'{path}' has no list '{key}'; is this the right format?")
+    return entries
+
+
+def _split_of(name: object) -> str:
+    """Our name of a source's split. Raises ValueError for one that is not known."""
+    ours = SPLIT_NAMES.get("none" if name is None else str(name).strip().lower())
+    if ours is None:
+        raise ValueError(f"split '{name}' is not one of {', '.join(filter(None, SPLIT_NAMES))}")
+    return ours
+
+
+def _one_of(names: Iterable[str], wanted: str | None, known: tuple[str, ...]) -> str:
+    """The name to read: the wanted one, else the first known one. Raises ValueError where it is not there."""
+    there = list(names)
+    found = [name for name in ((wanted,) if wanted else known) if name in there]
+    if not found:
+        raise ValueError(f"no {wanted or ' or '.join(known)} among {', '.join(there)}")
+    return found[0]
+
+
+def _header(columns: list[str], fields: Fields) -> list[str] | None:
+    """The names of the columns, or None where this line does not name a text and an image column."""
+    names = [column.strip().lower() if not (fields.text or fields.image) else column.strip() for column in columns]
+    try:
+        _one_of(names, fields.text, TEXT_FIELDS)
+        _one_of(names, fields.image, IMAGE_FIELDS)
+    except ValueError:
+        return None
+    return names
+
+
+def _of_columns(
+    header: list[str], columns: list[str], fields: Fields, malformed: Malformed, number: int
+) -> Iterator[Caption]:
+    try:
+        if len(columns) != len(header):
+            raise ValueError(f"got {len(columns)} columns, wanted {len(header)}: {', '.join(header)}")
+        row = dict(zip(header, columns, strict=True))
+        split = _split_of(row["split"]) if "split" in row else None
+    except ValueError as error:
+        malformed.add(f"line {number}", _why(error))
+        return
+    text, image = row[_one_of(header, fields.text, TEXT_FIELDS)], row[_one_of(header, fields.image, IMAGE_FIELDS)]
+    yield Caption(image.strip(), text, split, str(number))
+
+
+def _why(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else str(error)
