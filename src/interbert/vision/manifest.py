@@ -1,0 +1,197 @@
+"""The manifest of a region store, one SQLite file: which record of which shard holds an id, and what picture it shows.
+
+In: rows of `Entry`. Out: the same rows, by id or in the order of writing. A row is there whole or not at all, also
+after a power cut: SQLite's rollback journal with synchronous=EXTRA. docs/formats.md has the tables.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from interbert.errors import InterbertError
+from interbert.vision.provenance import ImageInfo
+from interbert.vision.shards import StoreCorrupt, is_storable
+
+FORMAT_VERSION = 1
+_APPLICATION_ID = 0x49425253  # "IBRS": tells our manifest from other SQLite files
+_WAIT_SECONDS = 60.0  # for another process that is just committing
+_CHUNK = 10_000  # rows fetched at once: no cursor stays open to hold up a writer
+_TABLES = (
+    "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "CREATE TABLE shards (shard INTEGER PRIMARY KEY, length INTEGER NOT NULL)",
+    "CREATE TABLE records (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, shard INTEGER NOT NULL,"
+    " offset INTEGER NOT NULL, length INTEGER NOT NULL, regions INTEGER NOT NULL, source TEXT, sha256 TEXT,"
+    " perceptual INTEGER, checksum INTEGER NOT NULL)",
+)
+
+
+class Entry(NamedTuple):
+    """One record's place. number: 0, 1, … in order of writing. offset, length: bytes in the shard. regions: N."""
+
+    number: int
+    id: str
+    shard: int
+    offset: int
+    length: int
+    regions: int
+    image: ImageInfo | None
+
+    def row(self) -> tuple[Any, ...]:
+        """The columns of `records`; the last is a CRC-32 of the others, since SQLite has none."""
+        image: tuple[Any, ...] = (None, None, None)
+        if self.image is not None:
+            signed = self.image.perceptual - (1 << 64 if self.image.perceptual >= 1 << 63 else 0)
+            image = (self.image.source, self.image.sha256, signed)
+        columns = (*self[:6], *image)
+        return (*columns, _row_checksum(columns))
+
+
+def _row_checksum(columns: Sequence[Any]) -> int:
+    return zlib.crc32("\0".join(map(str, columns)).encode("utf-8", "surrogatepass"))
+
+
+class Manifest:
+    """The manifest of `folder`. One connection for each process and thread: usable after a fork and in threads."""
+
+    def __init__(self, folder: Path, *, writable: bool = False) -> None:
+        self.path = folder / "manifest.sqlite"
+        self._writable = writable
+        self._connections: dict[tuple[int, int], sqlite3.Connection] = {}
+
+    def create(self, settings: dict[str, str]) -> None:
+        """Makes the tables, whole or not at all."""
+        with self.transaction() as connection:
+            for statement in _TABLES:
+                connection.execute(statement)
+            connection.executemany("INSERT INTO settings VALUES (?, ?)", settings.items())
+            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+
+    def is_new(self) -> bool:
+        """Whether there are no tables yet: never made, or the first writer was killed before it had begun."""
+        return not self.path.exists() or not self.rows("SELECT name FROM sqlite_master")
+
+    def check_format(self) -> None:
+        """Raises InterbertError where this is no manifest or one of a newer format."""
+        (application,), (version,) = self.rows("PRAGMA application_id")[0], self.rows("PRAGMA user_version")[0]
+        if application != _APPLICATION_ID:
+            raise InterbertError(f"'{self.path}' is not the manifest of a region store; extract into another folder")
+        if version > FORMAT_VERSION:
+            raise InterbertError(
+                f"'{self.path.parent}' has format {version}; this interbert reads up to {FORMAT_VERSION}, update it"
+            )
+
+    def settings(self) -> dict[str, str]:
+        """What the store was made with: feature_type, interbert."""
+        return dict(self.rows("SELECT name, value FROM settings"))
+
+    def count(self) -> int:
+        """Records that are committed."""
+        last = self.rows("SELECT max(number) FROM records")[0][0]
+        return 0 if last is None else last + 1
+
+    def shards(self) -> dict[int, int]:
+        """Committed bytes of each shard."""
+        return dict(self.rows("SELECT shard, length FROM shards ORDER BY shard"))
+
+    def place(self, id: str) -> tuple[int, int, int, int] | None:
+        """(number, shard, offset, length) of the record with that id."""
+        if not is_storable(id):
+            return None
+        found = self.rows("SELECT number, shard, offset, length FROM records WHERE id = ?", (id,))
+        return found[0] if found else None
+
+    def entry(self, id: str) -> Entry | None:
+        """The whole row of an id, its checksum verified."""
+        found = self.rows("SELECT * FROM records WHERE id = ?", (id,)) if is_storable(id) else []
+        return self._entry(found[0]) if found else None
+
+    def entries(self, count: int) -> Iterator[Entry]:
+        """The first `count` rows in order, checksums verified."""
+        return map(self._entry, self._chunks("*", count))
+
+    def ids(self, count: int) -> Iterator[str]:
+        """The first `count` ids in order."""
+        return (row[1] for row in self._chunks("number, id", count))
+
+    def _chunks(self, columns: str, count: int) -> Iterator[tuple[Any, ...]]:
+        statement = f"SELECT {columns} FROM records WHERE number >= ? AND number < ? ORDER BY number"  # noqa: S608
+        for first in range(0, count, _CHUNK):
+            yield from self.rows(statement, (first, min(first + _CHUNK, count)))
+
+    def _entry(self, row: tuple[Any, ...]) -> Entry:
+        number, id, shard, offset, length, regions, source, sha256, perceptual, checksum = row
+        if _row_checksum(row[:-1]) != checksum:
+            raise StoreCorrupt(f"'{self.path}': the row of '{id}' (number {number}) is damaged", id=str(id))
+        image = None if source is None else ImageInfo(source, sha256, perceptual % (1 << 64))
+        return Entry(number, id, shard, offset, length, regions, image)
+
+    def add(self, entries: Sequence[Entry], shards: dict[int, int]) -> None:
+        """Adds rows and the shards' new lengths in one transaction."""
+        with self.transaction() as connection:
+            connection.executemany(f"INSERT INTO records VALUES ({','.join('?' * 10)})", [e.row() for e in entries])  # noqa: S608
+            connection.executemany("INSERT OR REPLACE INTO shards VALUES (?, ?)", shards.items())
+
+    def integrity(self) -> str | None:
+        """What SQLite finds wrong with its own file, or None."""
+        found = [row[0] for row in self.rows("PRAGMA integrity_check(5)")]
+        return None if found == ["ok"] else "; ".join(found)
+
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query. Raises StoreCorrupt where SQLite says that its file is damaged."""
+        try:
+            return self._connection().execute(statement, values).fetchall()
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise self._explained(error) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All statements inside or none."""
+        connection = self._connection()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
+
+    def close(self) -> None:
+        """Closes this process's connections."""
+        mine = [key for key in self._connections if key[0] == os.getpid()]
+        for key in mine:
+            self._connections.pop(key).close()
+
+    def _connection(self) -> sqlite3.Connection:
+        key = (os.getpid(), threading.get_ident())
+        connection = self._connections.get(key)
+        if connection is None:
+            connection = self._connections[key] = self._connected()
+        return connection
+
+    def _connected(self) -> sqlite3.Connection:
+        """A reader's too may write: it rolls back what a killed writer left half done. It can change nothing else."""
+        address = f"{self.path.absolute().as_uri()}?mode={'rwc' if self._writable else 'rw'}"
+        connection = sqlite3.connect(
+            address, uri=True, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA synchronous = EXTRA")
+        if not self._writable:
+            connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def _explained(self, error: Exception) -> InterbertError:
+        if isinstance(error, sqlite3.OperationalError):
+            return InterbertError(f"'{self.path}': {error}; what was committed before is safe, mend this and go on")
+        return StoreCorrupt(f"'{self.path}' is damaged ({error}); extract again, or restore a copy")
