@@ -239,12 +239,12 @@ def _version(package: str) -> str:
 def _licence_name(package: str) -> str:
     """The licence a package declares: its expression, its classifier, or the first line of its text that names one."""
     about = importlib.metadata.metadata(package)
-    for declared in (about.get("License-Expression"), about.get("License")):
-        if declared and len(declared) < 60:
-            return declared
+    for declared in [*(about.get_all("License-Expression") or []), *(about.get_all("License") or [])]:
+        if len(declared) < 60:
+            return str(declared)
     for classifier in about.get_all("Classifier") or []:
         if classifier.startswith("License ::"):
-            return classifier.rpartition(" :: ")[2]
+            return str(classifier).rpartition(" :: ")[2]
     lines = (_licence_text(package) or "").splitlines()
     return next((line.strip(" :") for line in lines if "licen" in line.lower()), "not declared")
 

@@ -1,4 +1,4 @@
-"""Texts and pictures come in, scores in [0, 1] leave: the matching head of a trained run (3.3, "ITM"), and its two vectors alone.
+"""Texts and pictures come in, scores in [0, 1] leave: the matching head of a run (3.3, "ITM"), and its vectors alone.
 
 The text stands first, the picture second. A picture is a path, a `PIL.Image`, the bytes of a file, or `Regions` made
 before; a `str` in the picture's place is a path and never a URL.
@@ -23,6 +23,7 @@ from interbert.batch import Regions, make_batch
 from interbert.errors import InterbertError
 from interbert.model.interbert import InterBert
 from interbert.text.tokenizer import Tokenizer
+from interbert.training.precision import fast_matmul
 from interbert.vision.extractor import Extractor
 from interbert.vision.provenance import ExtractorInfo
 
@@ -71,8 +72,8 @@ class Scorer:
             )
         if tokenizer.vocabulary_size > model.config.vocabulary_size:
             raise InterbertError(
-                f"tokenizer.json has {tokenizer.vocabulary_size} word pieces, the model {model.config.vocabulary_size}; "
-                "the two files are not of one run"
+                f"tokenizer.json has {tokenizer.vocabulary_size} word pieces, the model {model.config.vocabulary_size};"
+                " the two files are not of one run"
             )
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self.device).eval()
@@ -97,10 +98,7 @@ class Scorer:
         """
         _check_batch_size(batch_size)
         single = isinstance(inputs, tuple) and len(inputs) == 2 and isinstance(inputs[0], str)
-        pairs = [inputs] if single else list(inputs)
-        for at, pair in enumerate(pairs):
-            if not (isinstance(pair, Sequence) and len(pair) == 2 and isinstance(pair[0], str)):
-                raise TypeError(f"pair {at}: got {_kind(pair)}, wanted (text, picture), the text first")
+        pairs = [_pair(pair, at) for at, pair in enumerate([inputs] if single else inputs)]
         words = self._words([text for text, _ in pairs])
         regions = self.regions([picture for _, picture in pairs])
         scores = self._scores(words, regions, batch_size, show_progress_bar)
@@ -215,7 +213,7 @@ class Scorer:
     ) -> Tensor:
         scores = torch.zeros(len(words), device=self.device)
         lengths = [len(w) + len(r) for w, r in zip(words, regions, strict=True)]
-        with torch.inference_mode():
+        with torch.inference_mode(), fast_matmul():
             for which in _by_length(lengths, batch_size, show_progress_bar):
                 batch = make_batch(
                     [str(i) for i in which],
@@ -238,7 +236,7 @@ class Scorer:
         show_progress_bar: bool | None,
     ) -> NDArray[np.float32]:
         found = torch.zeros(len(lengths), self.model.config.fusion_size)
-        with torch.inference_mode():
+        with torch.inference_mode(), fast_matmul():
             for which in _by_length(lengths, batch_size, show_progress_bar):
                 found[which] = vectors(which).float().cpu()
         _check_finite(found, "input")
@@ -276,6 +274,12 @@ def _run_folder(path_or_id: str | Path, revision: str | None) -> Path:
         ) from error
 
 
+def _pair(pair: Any, at: int) -> tuple[str, Picture]:
+    if not (isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str)):
+        raise TypeError(f"pair {at}: got {_kind(pair)}, wanted (text, picture), the text first")
+    return pair[0], pair[1]
+
+
 def _key(image: Any, at: int) -> object:
     """What is equal for two mentions of one picture. Raises TypeError for what is not a picture."""
     if isinstance(image, str | Path):
@@ -308,8 +312,8 @@ def _check_finite(numbers: Tensor, what: str) -> None:
     if not finite.all():
         bad = (~finite).nonzero().flatten().tolist()
         raise InterbertError(
-            f"{len(bad)} of {len(numbers)} results are not finite numbers, first at {what} {bad[0]}; the weights or the "
-            "regions are broken"
+            f"{len(bad)} of {len(numbers)} results are not finite numbers, first at {what} {bad[0]}; the weights or "
+            "the regions are broken"
         )
 
 
