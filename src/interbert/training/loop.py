@@ -1,0 +1,346 @@
+"""The training loop: steps of micro-batches over one or several processes, logged, validated, and resumed to the bit.
+
+What is trained comes in as a `Job`; the model leaves with its last weights, or their average. A step's losses are
+sums divided by the counts of all its pairs, so that neither the number of processes nor of micro-batches changes it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from interbert.batch import Batch
+from interbert.errors import InterbertError
+from interbert.files import write_json
+from interbert.training.average import Average
+from interbert.training.checkpoint import Checkpoint, Checkpoints, load_checkpoint
+from interbert.training.interruption import Interruption, stopped_by
+from interbert.training.job import Job
+from interbert.training.journal import Journal, Line
+from interbert.training.optimizer import gradient_norm, learning_rate, make_optimizer, set_learning_rate
+from interbert.training.parallel import Parallel, Shared, loss_of_a_process_explained
+from interbert.training.precision import autocast, chosen_precision, fast_matmul
+from interbert.training.prefetch import made_ahead
+from interbert.training.settings import Training, mix
+from interbert.training.state import differences, machine_facts, restore, tensors_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run ended. losses: the means of the last line. seconds: of training, over all resumes."""
+
+    steps: int
+    pairs: int
+    seconds: float
+    losses: dict[str, float]
+    validation: dict[str, float]
+    resumed_from: int | None
+
+
+@dataclass
+class Progress:
+    """What a run adds up while it goes; saved with each checkpoint, so that a resumed log is the unbroken one."""
+
+    step: int = 0  # done updates
+    pairs: int = 0
+    seconds: float = 0.0
+    losses: dict[str, float] = field(default_factory=dict)  # of the last line
+    validation: dict[str, float] = field(default_factory=dict)
+    sums: dict[str, float] = field(default_factory=dict)  # since the last line
+    counts: dict[str, float] = field(default_factory=dict)
+
+    def add(self, sums: dict[str, float], counts: dict[str, float]) -> None:
+        """Adds a step's sums and counts to those since the last line."""
+        _add(self.sums, sums)
+        _add(self.counts, counts)
+
+    def means(self) -> dict[str, float]:
+        """The losses since the last line; 0 where nothing was counted."""
+        return {name: total / max(self.counts[name], 1.0) for name, total in self.sums.items()}
+
+
+def train(
+    model: nn.Module,
+    job: Job,
+    settings: Training,
+    out: Path,
+    *,
+    parallel: Parallel | None = None,
+    progress: bool = True,
+    on_log: Callable[[Line], None] | None = None,
+) -> Summary:
+    """Trains `model` in place, on from the newest whole checkpoint in `out`, until the job's last step.
+
+    Writes `out/training.jsonl` and `out/checkpoints/`. parallel: from `processes()`; None is this process alone, on the
+    model's device. on_log is given every line of the log, on rank 0.
+
+    Raises InterbertError where a loss or gradient is not finite (its batch is in `out/nan-step-N.json`), a checkpoint
+    can not be written, or the one found is of a run that differs; KeyboardInterrupt or SystemExit(143), with a
+    checkpoint, after a signal.
+    """
+    parallel = parallel or Parallel(device=next(model.parameters()).device)
+    with ExitStack() as stack:
+        stack.enter_context(_threads(settings.threads))
+        stack.enter_context(_random_state_kept(parallel.device))
+        fast = parallel.device.type == "cpu" and stack.enter_context(fast_matmul())
+        checkpoints = Checkpoints(out / "checkpoints", settings.keep_checkpoints)
+        if parallel.leads:
+            stack.enter_context(checkpoints.lock())
+        stack.enter_context(loss_of_a_process_explained(parallel))
+        stop = stack.enter_context(Interruption())
+        run = _Run(model, job, settings, out, parallel, checkpoints, fast)
+        resumed_from = run.resume()
+        journal = Journal(
+            out / "training.jsonl" if parallel.leads else None,
+            start=run.at.step,
+            total_steps=job.total_steps,
+            progress=progress,
+            tensorboard=settings.tensorboard,
+            on_log=on_log,
+        )
+        run.go(stack.enter_context(journal), stop)
+        if run.average is not None:
+            run.average.write_to(model)
+    at = run.at
+    return Summary(at.step, at.pairs, at.seconds, at.losses, at.validation, resumed_from)
+
+
+class _Run:
+    """A run between its start and its end: the model, its optimizer and average, and how far they are."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        job: Job,
+        settings: Training,
+        out: Path,
+        parallel: Parallel,
+        checkpoints: Checkpoints,
+        fast: bool,
+    ) -> None:
+        self.job, self.settings, self.out, self.parallel, self.checkpoints = job, settings, out, parallel, checkpoints
+        self.precision = chosen_precision(settings.precision, parallel.device)
+        self.model = model.to(parallel.device).train()
+        self.shared = Shared(self.model, parallel)
+        self.optimizer = make_optimizer(self.model, settings)
+        self.average = Average(self.model, settings.ema, settings.ema_warmup) if settings.ema else None
+        self.facts = {
+            "machine": machine_facts(parallel, self.precision, fast),
+            "training": settings.exact_facts() | {"total_steps": job.total_steps},
+            "job": json.loads(json.dumps(job.fingerprint())),  # as a checkpoint gives it back: tuples are lists
+        }
+        self.at = Progress()
+        self.saved_at: int | None = None
+        self.saved_when = time.monotonic()
+
+    def resume(self) -> int | None:
+        """Goes on from the newest whole checkpoint. Returns its step, or None where there is none."""
+        folder = self.parallel.from_leader(self.checkpoints.newest() if self.parallel.leads else None)
+        if folder is None:
+            return None
+        checkpoint = load_checkpoint(folder)
+        self._refuse_differences(checkpoint, folder)
+        restore(self.model, self.optimizer, self.average, checkpoint.tensors)
+        self.at = Progress(**checkpoint.facts["progress"])
+        self.saved_at = self.at.step
+        log.info("going on from %s", folder)
+        return self.at.step
+
+    def _refuse_differences(self, checkpoint: Checkpoint, folder: Path) -> None:
+        found = differences({name: checkpoint.facts[name] for name in self.facts}, self.facts)
+        if not found:
+            return
+        said = "; ".join(found)
+        other_processes = checkpoint.facts["machine"]["processes"] != self.parallel.world
+        if other_processes and checkpoint.facts["job"] != self.facts["job"]:
+            raise InterbertError(f"{folder}: another number of processes must train the same pairs a step ({said})")
+        if not self.settings.allow_inexact:
+            raise InterbertError(
+                f"{folder} is of a run that differs, so going on would not end as it: {said}. Make them equal, start "
+                "in another folder, or set allow_inexact=true to go on all the same."
+            )
+        log.warning("going on inexactly from %s: %s", folder, said)
+
+    def go(self, journal: Journal, stop: Interruption) -> None:
+        """Steps until the last one. A wish to stop, or a checkpoint due by the clock, is granted before a step."""
+
+        def make(step: int) -> list[Batch]:
+            return self.job.batches(step, self.parallel.rank, self.parallel.world)
+
+        pace = _Pace(self.at)
+        with made_ahead(make, self.at.step, self.job.total_steps) as steps:
+            for batches in steps:
+                together = self._agreed(batches, stop)
+                if together.stop or together.save:
+                    self._save(journal)
+                if together.stop:
+                    raise stopped_by(stop.signal or signal.SIGTERM)
+                norm = self._step(batches, together.counts)
+                self.at.pairs += together.pairs
+                pace.note(self.at)
+                journal.advance(sum(self.at.means().values()), pace.pairs_per_second)
+                self._after_step(journal, norm, pace)
+        self._save(journal)
+
+    def _agreed(self, batches: list[Batch], stop: Interruption) -> _Agreed:
+        """Adds up, over all processes, what each must know before a step."""
+        minutes, limit = (time.monotonic() - self.saved_when) / 60, self.settings.checkpoint_minutes
+        due = self.parallel.leads and limit is not None and minutes >= limit
+        mine = {"batches": len(batches), "pairs": sum(map(len, batches)), "stop": stop.signal > 0, "save": due}
+        counts: dict[str, float] = {}
+        for batch in batches:
+            _add(counts, self.job.counts(batch))
+        everyone = self.parallel.sum({**mine, **{COUNT + name: count for name, count in counts.items()}})
+        if not batches or everyone["batches"] != len(batches) * self.parallel.world:
+            raise ValueError(
+                f"batches: got {len(batches)} on rank {self.parallel.rank}; wanted 1 or more, as many on each"
+            )
+        return _Agreed(
+            counts={name: everyone[COUNT + name] for name in counts},
+            pairs=int(everyone["pairs"]),
+            stop=everyone["stop"] > 0,
+            save=everyone["save"] > 0,
+        )
+
+    def _step(self, batches: list[Batch], counts: dict[str, float]) -> float:
+        """One update. Returns the gradient's norm before clipping."""
+        settings, step = self.settings, self.at.step
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer.zero_grad(set_to_none=True)
+        mine: dict[str, float] = {}
+        for number, batch in enumerate(batches):
+            torch.manual_seed(mix(settings.seed, step, self.parallel.rank, number))  # dropout: a resume needs no state
+            _add(mine, self._gradients(batch, counts, last=number == len(batches) - 1))
+        sums = self.parallel.sum(mine)
+        norm = gradient_norm(parameters)
+        if not all(map(math.isfinite, [*sums.values(), float(norm)])):
+            self._stop_for_a_number(batches, sums, float(norm))
+        if settings.gradient_clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, settings.gradient_clip, norm)
+        set_learning_rate(self.optimizer, learning_rate(settings, step, self.job.total_steps))
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self.model, step)
+        self.at.add(sums, counts)
+        self.at.step += 1
+        return float(norm)
+
+    def _gradients(self, batch: Batch, counts: dict[str, float], last: bool) -> dict[str, float]:
+        """Adds a micro-batch's gradients to those that are there. Returns its sums."""
+        moved = batch.to(self.parallel.device)
+        with self.shared.gradients(last):
+            with autocast(self.precision, self.parallel.device):
+                sums = self.shared.run(lambda model: self.job.losses(model, moved))
+            loss = torch.stack([sums[name].float() / max(counts[name], 1.0) for name in sorted(counts)]).sum()
+            (loss * self.parallel.world).backward()  # type: ignore[no-untyped-call]  # DDP and FSDP take the mean
+        return {name: float(value.detach()) for name, value in sums.items()}
+
+    def _stop_for_a_number(self, batches: list[Batch], sums: dict[str, float], norm: float) -> None:
+        """Writes down what the step was made of, and raises. Nothing of it was applied or saved."""
+        file = self.out / f"nan-step-{self.at.step}.json"
+        ids = self.parallel.gathered([batch.ids for batch in batches])
+        if self.parallel.leads:
+            numbers = {"losses": {name: repr(value) for name, value in sums.items()}, "gradient_norm": repr(norm)}
+            write_json(file, {"step": self.at.step, **numbers, "ids": ids})
+        raise InterbertError(
+            f"step {self.at.step}: a loss or the gradient is not finite (sums {sums}, gradient norm {norm}). Its pairs are "
+            f"in {file}, the last checkpoint is from before it; try precision=fp32 or a smaller learning_rate."
+        )
+
+    def _after_step(self, journal: Journal, norm: float, pace: _Pace) -> None:
+        step, last, settings = self.at.step, self.at.step == self.job.total_steps, self.settings
+        if last or step % settings.log_every == 0:
+            self.at.losses = self.at.means()
+            self.at.sums, self.at.counts = {}, {}
+            line: Line = {"step": step, "stage": self.job.stage(step - 1), "losses": self.at.losses}
+            rate = learning_rate(settings, step - 1, self.job.total_steps)
+            journal.write(line | {"learning_rate": rate, "gradient_norm": norm} | pace.line(self.at))
+        if last or (settings.validate_every is not None and step % settings.validate_every == 0):
+            self.at.validation = self._validate()
+            journal.write({"step": step, "validation": self.at.validation})
+        if settings.checkpoint_every is not None and step % settings.checkpoint_every == 0:
+            self._save(journal)
+
+    def _validate(self) -> dict[str, float]:
+        """The job's metrics, of the average where there is one."""
+        averaged = nullcontext() if self.average is None else self.average.in_place_of(self.model)
+        with averaged, autocast(self.precision, self.parallel.device):
+            return self.shared.look(lambda model: self.job.validate(model, self.at.step))
+
+    def _save(self, journal: Journal) -> None:
+        if self.saved_at != self.at.step:
+            tensors = tensors_of(self.model, self.optimizer, self.average)
+            if self.parallel.leads:
+                journal.sync()
+                self.checkpoints.save(self.at.step, tensors, {**self.facts, "progress": asdict(self.at)})
+        self.saved_at, self.saved_when = self.at.step, time.monotonic()
+
+
+COUNT = "count of "  # keeps the names of losses apart from the other numbers that processes add up
+
+
+@dataclass(frozen=True)
+class _Agreed:
+    """What all processes know alike before a step. counts: of each loss, over all pairs of the step."""
+
+    counts: dict[str, float]
+    pairs: int
+    stop: bool
+    save: bool
+
+
+class _Pace:
+    """How fast it goes: over the last step for people, since the last line for the log."""
+
+    def __init__(self, at: Progress) -> None:
+        self.pairs_per_second = 0.0
+        self._seconds_before, self._began = at.seconds, time.monotonic()
+        self._step = self._line = (self._began, at.pairs)
+
+    def note(self, at: Progress) -> None:
+        """A step is done."""
+        now = time.monotonic()
+        at.seconds = self._seconds_before + now - self._began
+        self.pairs_per_second = (at.pairs - self._step[1]) / (now - self._step[0])
+        self._step = (now, at.pairs)
+
+    def line(self, at: Progress) -> Line:
+        """The fields of a line, which starts a new stretch."""
+        since = self._step[0] - self._line[0]
+        pairs_per_second = (at.pairs - self._line[1]) / since
+        self._line = self._step
+        return {"pairs_per_second": round(pairs_per_second, 2), "seconds": round(at.seconds, 3)}
+
+
+def _add(total: dict[str, float], more: Mapping[str, float]) -> None:
+    for name, value in more.items():
+        total[name] = total.get(name, 0.0) + value
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _random_state_kept(device: torch.device) -> Iterator[None]:
+    """The caller's random numbers go on as if there had been no training."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield
