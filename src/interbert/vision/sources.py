@@ -1,0 +1,111 @@
+"""Which pictures: a folder, a list or a catalogue -> ids and paths."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from interbert.errors import InterbertError
+from interbert.vision.images import IMAGE_SUFFIXES
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """A picture's id and where its file is."""
+
+    id: str
+    path: Path
+
+
+def image_sources(path: str | Path) -> list[ImageSource]:
+    """The pictures of a folder (with its subfolders), a .txt list, or a .csv or .jsonl catalogue, in order.
+
+    A list has a path a line; a catalogue has a column `image` and, if ids are to be other than the paths, `id`. Paths
+    are relative to the list's folder. An id is the path relative to the folder, with /, without its suffix.
+    Raises InterbertError where there is nothing, or two pictures have one id (both are named).
+    """
+    path = Path(path)
+    if path.is_dir():
+        sources = list(_of_folder(path))
+        wanted = f"pictures ({', '.join(sorted(IMAGE_SUFFIXES))})"
+    elif path.is_file():
+        sources = list(_of_file(path))
+        wanted = "paths of pictures"
+    else:
+        raise InterbertError(
+            f"'{path}' does not exist; give a folder of pictures, or a .txt, .csv or .jsonl file of them"
+        )
+    if not sources:
+        raise InterbertError(f"'{path}' has no {wanted} in it")
+    check_ids(sources)
+    return sources
+
+
+def check_ids(sources: Iterable[ImageSource]) -> None:
+    """Raises InterbertError where two sources have one id."""
+    seen: dict[str, Path] = {}
+    for source in sources:
+        if source.id in seen:
+            raise InterbertError(
+                f"two pictures have the id '{source.id}': '{seen[source.id]}' and '{source.path}'; "
+                "rename one or leave it out"
+            )
+        seen[source.id] = source.path
+
+
+def _of_folder(folder: Path) -> Iterator[ImageSource]:
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            path = Path(parent, name)
+            if path.suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
+                yield ImageSource(_id(path.relative_to(folder)), path)
+
+
+def _of_file(path: Path) -> Iterator[ImageSource]:
+    readers = {".txt": _list_rows, ".csv": _csv_rows, ".jsonl": _jsonl_rows}
+    reader = readers.get(path.suffix.lower())
+    if reader is None and path.suffix.lower() in IMAGE_SUFFIXES:
+        yield ImageSource(path.stem, path)
+        return
+    if reader is None:
+        raise InterbertError(f"'{path}' is no folder, .txt list, .csv or .jsonl catalogue of pictures, nor a picture")
+    try:
+        for number, row in reader(path):
+            image = row.get("image")
+            if not isinstance(image, str) or not image:
+                raise InterbertError(f"'{path}' line {number}: there is no 'image'; wanted the path of a picture")
+            yield ImageSource(str(row.get("id") or _id(PurePath(image))), path.parent / image)
+    except ValueError as error:
+        raise InterbertError(f"'{path}' cannot be read: {error}; wanted UTF-8 text as its suffix says") from error
+
+
+Rows = Iterator[tuple[int, dict[str, object]]]
+
+
+def _list_rows(path: Path) -> Rows:
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if line.strip():
+            yield number, {"image": line.strip()}
+
+
+def _csv_rows(path: Path) -> Rows:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file)
+        for row in rows:
+            yield rows.line_num, dict(row)
+
+
+def _jsonl_rows(path: Path) -> Rows:
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if line.strip():
+            row = json.loads(line)
+            yield number, row if isinstance(row, dict) else {}
+
+
+def _id(path: PurePath) -> str:
+    return path.with_suffix("").as_posix()
