@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -89,7 +89,9 @@ class Batch:
     locations: float [B, R, 5].  confidence: float [B, R], 1 in slot 0.  regions_valid: bool [B, R].
 
     Set by the objectives: masked_words bool [B, T], word_targets int64 [B, T] (the words as they were),
-    masked_regions bool [B, R], region_targets int64 [B, R] (hard) or float [B, R, C] (soft), is_match bool [B].
+    masked_regions bool [B, R], region_targets int64 [B, R] (hard) or float [B, R, C] (soft), is_match bool [B],
+    images int64 [B] (which pictures of the batch are the same). negatives: "given" where each pair is as it stands;
+    else every text has its own picture, and the loss gives another to those that shall not match.
     """
 
     ids: list[str]
@@ -105,6 +107,8 @@ class Batch:
     masked_regions: Tensor | None = None
     region_targets: Tensor | None = None
     is_match: Tensor | None = None
+    images: Tensor | None = None
+    negatives: Literal["given", "random", "hard"] = "given"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -115,10 +119,10 @@ class Batch:
 
     def select(self, which: Tensor) -> Batch:
         """The pairs at `which` (int64 [K]), in that order, with padding cut to the longest of them."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
+        chosen = {name: tensor[which] for name, tensor in tensors.items()}
         ids = [self.ids[i] for i in which.tolist()]
-        chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ids"}
-        chosen = {name: None if value is None else value[which] for name, value in chosen.items()}
-        return Batch(ids=ids, **chosen).trimmed()
+        return Batch(ids=ids, negatives=self.negatives, **chosen).trimmed()
 
     def trimmed(self) -> Batch:
         """The same batch without the columns that are padding in every pair."""
@@ -130,6 +134,11 @@ class Batch:
         cut = {name: getattr(self, name) for name in sides}
         cut = {name: None if value is None else value[:, : longest[sides[name]]] for name, value in cut.items()}
         return replace(self, **cut)
+
+    def with_images_of(self, which: Tensor) -> Batch:
+        """The texts as they are, each with the picture of another pair. which: int64 [B], the pair it is taken from."""
+        moved = {name: getattr(self, name) for name in (*_IMAGE_FIELDS, "images")}
+        return replace(self, **{name: None if value is None else value[which] for name, value in moved.items()})
 
     def text_alone(self) -> Batch:
         """The texts without their regions: the `alone` mode of the text side."""

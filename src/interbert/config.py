@@ -38,6 +38,7 @@ class ModelConfig:
     region_feature_size: int = 2048
     region_classes: int = 1601
     region_confidence: bool = False  # beyond the paper: the detector's confidence as a sixth location number
+    region_standardised: bool = False  # beyond the paper: features to mean 0 and deviation 1, channel by channel
     layer_norm_eps: float = 1e-12
     dropout: float = 0.1
     attention_dropout: float = 0.1
@@ -75,6 +76,7 @@ PRESETS: dict[str, ModelConfig] = {
         region_feature_size=736,
         region_classes=80,
         region_confidence=True,
+        region_standardised=True,
     ),
     "tiny": ModelConfig(
         hidden_size=64,
@@ -88,6 +90,7 @@ PRESETS: dict[str, ModelConfig] = {
         region_feature_size=736,
         region_classes=80,
         region_confidence=True,
+        region_standardised=True,
     ),
 }
 

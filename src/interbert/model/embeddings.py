@@ -68,10 +68,22 @@ class ImageEmbedding(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.with_confidence = config.region_confidence
+        self.feature_mean: Tensor | None = None
+        self.feature_scale: Tensor | None = None
+        if config.region_standardised:
+            self.register_buffer("feature_mean", torch.zeros(config.region_feature_size))
+            self.register_buffer("feature_scale", torch.ones(config.region_feature_size))
         self.features = nn.Linear(config.region_feature_size, config.hidden_size)
         self.locations = nn.Linear(6 if self.with_confidence else 5, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.dropout)
+
+    def standardise(self, features: Tensor) -> None:
+        """Fixes mean and scale of every channel from a sample of features, [K, D]. Once, before training."""
+        if self.feature_mean is None or self.feature_scale is None:
+            raise ValueError("region_standardised: got False, wanted True to fix a mean and a scale")
+        self.feature_mean.copy_(features.mean(0))
+        self.feature_scale.copy_(1 / features.std(0).clamp(min=1e-3))
 
     def forward(self, features: Tensor, locations: Tensor, confidence: Tensor | None) -> Tensor:
         """features: [B, R, D].  locations: [B, R, 5].  confidence: [B, R]. Returns [B, R, H]."""
@@ -79,4 +91,6 @@ class ImageEmbedding(nn.Module):
             if confidence is None:
                 raise ValueError("confidence: got None, wanted [B, R]: this model embeds the detector's confidence")
             locations = torch.cat([locations, confidence[..., None]], dim=-1)
+        if self.feature_mean is not None and self.feature_scale is not None:
+            features = (features - self.feature_mean) * self.feature_scale
         return torch.as_tensor(self.dropout(self.norm(self.features(features) + self.locations(locations))))

@@ -1,0 +1,128 @@
+"""Pretraining as a `Job` of the training loop: steps, stages, batches, losses, validation."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from interbert.batch import Batch
+from interbert.config import ModelConfig, preset
+from interbert.errors import UsageError
+from interbert.model.interbert import InterBert
+from interbert.pretraining import objectives
+from interbert.pretraining.batches import (
+    AnyCorpus,
+    Augmentation,
+    BatchMaker,
+    DrawnPairs,
+    draw_pairs,
+    epoch_plan,
+    generator_for,
+)
+from interbert.pretraining.evaluation import Pool, quick_validation
+from interbert.pretraining.stages import Masking, Stage
+from interbert.text.tokenizer import Tokenizer
+from interbert.training.settings import Training
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """A pretraining run, whole: the model, the stages, the numbers. `recipes.py` has the named ones."""
+
+    model: ModelConfig = field(default_factory=lambda: preset("paper"))
+    stages: tuple[Stage, ...] = (Stage("msm", "mrm", epochs=20),)
+    batch_size: int = 512  # pairs a step over all processes (A.2); half of them negatives
+    micro_batch_size: int | None = None  # pairs at a time in one process; None: a process's whole share
+    masking: Masking = field(default_factory=Masking)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    training: Training = field(default_factory=Training)
+    validation_pairs: int = 512  # of the validation split, half of them negatives
+    validation_pool: int = 100  # pictures ranked for a text each while training
+
+
+class PretrainingJob:
+    """Batches of a corpus's training split by a `Pretraining`. Deterministic in (seed, step)."""
+
+    def __init__(self, corpus: AnyCorpus, tokenizer: Tokenizer, plan: Pretraining) -> None:
+        self.corpus, self.plan, self.seed = corpus, plan, plan.training.seed
+        self.texts = corpus.split("train")
+        self.maker = BatchMaker(corpus, tokenizer, plan.masking, plan.augmentation)
+        plain = BatchMaker(corpus, tokenizer, plan.masking, Augmentation())
+        self.pool = Pool.of(corpus, plain, self.seed, plan.validation_pairs, plan.validation_pool)
+        self.steps_per_epoch = len(self.texts) // plan.batch_size
+        self._epoch: tuple[int, NDArray[np.int64]] | None = None
+        if any(stage.epochs < 1 for stage in plan.stages) or not plan.stages:
+            raise UsageError("stages: wanted at least one, each of at least 1 epoch")
+
+    @property
+    def total_steps(self) -> int:
+        """Updates of all stages."""
+        return self.steps_per_epoch * sum(stage.epochs for stage in self.plan.stages)
+
+    def stage(self, step: int) -> str:
+        """The name of the step's stage."""
+        return self.stage_of(step).name
+
+    def stage_of(self, step: int) -> Stage:
+        """The stage that a step belongs to; past the end, the last one."""
+        epoch = step // self.steps_per_epoch
+        for stage in self.plan.stages:
+            if epoch < stage.epochs:
+                return stage
+            epoch -= stage.epochs
+        return self.plan.stages[-1]
+
+    def pairs(self, step: int) -> DrawnPairs:
+        """The global batch of a step."""
+        epoch, at = divmod(step, self.steps_per_epoch)
+        if self._epoch is None or self._epoch[0] != epoch:
+            lengths = self.corpus.lengths[self.texts].astype(np.int64)
+            order = generator_for(self.seed, "order", epoch)
+            self._epoch = epoch, epoch_plan(self.texts, lengths, self.plan.batch_size, order)
+        texts = self._epoch[1][at]
+        images = np.array([self.corpus.image_of(int(text)) for text in texts], np.int64)
+        pairs = draw_pairs(texts, images, generator_for(self.seed, "negatives", step))
+        return DrawnPairs(texts, images, pairs.is_match) if self.stage_of(step).alone else pairs
+
+    def batches(self, step: int, rank: int, world: int) -> list[Batch]:
+        """The rank's micro-batches of a step."""
+        size = self.plan.batch_size
+        if size % world:
+            raise UsageError(f"batch_size: got {size} for {world} processes, wanted a multiple")
+        share = size // world
+        micro = min(self.plan.micro_batch_size or share, share)
+        pairs, stage = self.pairs(step), self.stage_of(step)
+        made = []
+        for start in range(rank * share, (rank + 1) * share, micro):
+            places = range(start, min(start + micro, (rank + 1) * share))
+            generators = [generator_for(self.seed, "pair", step, place) for place in places]
+            batch = self.maker.make(pairs.part(slice(places.start, places.stop)), stage, generators)
+            batch.negatives = stage.negatives if stage.alone else "given"
+            made.append(batch)
+        return made
+
+    def counts(self, batch: Batch) -> dict[str, float]:
+        """Scored words, scored regions, pairs."""
+        return objectives.counts(batch)
+
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Sums of the stage's objectives."""
+        assert isinstance(model, InterBert)
+        if batch.negatives != "given":
+            return objectives.losses_with_alone(model, batch)
+        return objectives.losses(model, model(batch), batch)
+
+    def validate(self, model: nn.Module, step: int) -> dict[str, float]:
+        """Word, region and matching accuracy and a small retrieval, on pictures that training never saw."""
+        assert isinstance(model, InterBert)
+        return quick_validation(model, self.pool, self.stage_of(max(step - 1, 0)))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What a resumed run must share: the corpus and the plan without the loop's own settings."""
+        plan = asdict(self.plan)
+        del plan["training"]
+        return {"corpus": self.corpus.digest, "plan": plan}

@@ -1,0 +1,128 @@
+"""The losses of pretraining (section 3.3) from an Output and its Batch: each a sum, with the count it is divided by.
+
+Sums and counts, so that a batch cut in pieces or over processes has the loss of the whole. Conditional masking lives
+here and only here: a negative pair has neither a word nor a region loss.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from interbert.batch import Batch, Output
+from interbert.config import MATCH_CLASS
+from interbert.model.interbert import InterBert
+
+
+def scored_words(batch: Batch) -> Tensor:
+    """bool [B, T]: masked words of matching pairs (conditional masking)."""
+    assert batch.masked_words is not None
+    assert batch.is_match is not None
+    return batch.masked_words & batch.is_match[:, None]
+
+
+def scored_regions(batch: Batch) -> Tensor:
+    """bool [B, R]: masked regions of matching pairs (conditional masking)."""
+    assert batch.masked_regions is not None
+    assert batch.is_match is not None
+    return batch.masked_regions & batch.is_match[:, None]
+
+
+def counts(batch: Batch) -> dict[str, float]:
+    """What each sum of `losses` is divided by: scored words, scored regions, pairs."""
+    found: dict[str, float] = {}
+    if batch.masked_words is not None:
+        found["words"] = float(scored_words(batch).sum())
+    if batch.masked_regions is not None:
+        found["regions"] = float(scored_regions(batch).sum())
+    if batch.is_match is not None:
+        found["matching"] = float(len(batch))
+    if batch.negatives != "given":
+        found["alone"] = float(len(batch))
+    return found
+
+
+def losses(model: InterBert, output: Output, batch: Batch) -> dict[str, Tensor]:
+    """The sums of those objectives that the batch was prepared for. An empty set sums to 0."""
+    found: dict[str, Tensor] = {}
+    if batch.masked_words is not None:
+        found["words"] = word_loss(model, output, batch)
+    if batch.masked_regions is not None:
+        found["regions"] = region_loss(model, output, batch)
+    if batch.is_match is not None:
+        found["matching"] = matching_loss(model, output, batch)
+    return found
+
+
+def losses_with_alone(model: InterBert, batch: Batch) -> dict[str, Tensor]:
+    """The objectives of `losses`, and "alone": the contrast over the batch of both sides read without the other.
+
+    batch: every text with its own picture; `is_match` says which pairs shall become negatives, and those get another
+    picture of the batch here: at random, or "hard", with a probability of softmax(alone margin). The draw takes torch's
+    own generator, as dropout does, which the loop seeds for each step.
+    """
+    text_vectors = model(batch.text_alone()).text_vector
+    image_vectors = model(batch.image_alone()).image_vector
+    assert text_vectors is not None
+    assert image_vectors is not None
+    assert batch.images is not None
+    assert batch.is_match is not None
+    margins = model.margins_alone(text_vectors.float(), image_vectors.float())
+    own = batch.images[:, None] == batch.images[None, :]
+    weights = (
+        (margins if batch.negatives == "hard" else torch.zeros_like(margins)).detach().masked_fill(own, -torch.inf)
+    )
+    drawn = torch.multinomial(weights.softmax(-1), 1)[:, 0]
+    places = torch.arange(len(batch), device=own.device)
+    paired = batch.with_images_of(torch.where(batch.is_match, places, drawn))
+    return losses(model, model(paired), paired) | {"alone": alone_loss(margins, own)}
+
+
+def alone_loss(margins: Tensor, own: Tensor) -> Tensor:
+    """Contrast in both directions, summed over the pairs and halved: each text finds its picture, each picture its text.
+
+    margins: [B, B].  own: bool [B, B], true where text and picture belong together (several texts may share a picture).
+
+    >>> round(float(alone_loss(torch.zeros(2, 2), torch.eye(2, dtype=torch.bool))) / 2, 4)      # ln 2
+    0.6931
+    """
+    found = margins.masked_fill(~own, -torch.inf)
+    by_text = margins.logsumexp(1) - found.logsumexp(1)
+    by_image = margins.logsumexp(0) - found.logsumexp(0)
+    return (by_text.sum() + by_image.sum()) / 2
+
+
+def word_loss(model: InterBert, output: Output, batch: Batch) -> Tensor:
+    """MLM and MSM: cross-entropy of the masked words, summed. Logits only where they are read."""
+    assert output.text_states is not None
+    assert batch.word_targets is not None
+    scored = scored_words(batch)
+    logits = model.word_logits(output.text_states[scored]).float()
+    return cross_entropy(logits, batch.word_targets[scored], reduction="sum")
+
+
+def region_loss(model: InterBert, output: Output, batch: Batch) -> Tensor:
+    """MOM and MRM, summed: cross-entropy with the category (hard) or KL to the detector's distribution (soft)."""
+    assert output.image_states is not None
+    assert batch.region_targets is not None
+    scored = scored_regions(batch)
+    logits = model.region_logits(output.image_states[scored]).float()
+    targets = batch.region_targets[scored]
+    if targets.is_floating_point():
+        return (torch.xlogy(targets, targets) - targets * logits.log_softmax(-1)).sum()
+    return cross_entropy(logits, targets, reduction="sum")
+
+
+def match_targets(is_match: Tensor) -> Tensor:
+    """bool [B] to the class of each pair, int64 [B]."""
+    return torch.where(is_match, MATCH_CLASS, 1 - MATCH_CLASS)
+
+
+def matching_loss(model: InterBert, output: Output, batch: Batch) -> Tensor:
+    """ITM: cross-entropy of match or not, summed over all pairs."""
+    assert output.text_vector is not None
+    assert output.image_vector is not None
+    assert batch.is_match is not None
+    logits = model.match_logits(output.text_vector, output.image_vector).float()
+    return cross_entropy(logits, match_targets(batch.is_match), reduction="sum")

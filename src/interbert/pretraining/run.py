@@ -1,0 +1,108 @@
+"""`interbert pretrain`: corpora and a recipe in, a run folder out, going on where it stopped (section 4.1 and A.2)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from interbert.config import ModelConfig
+from interbert.corpus.corpus import Corpora, Corpus
+from interbert.errors import InterbertError, UsageError
+from interbert.model.interbert import InterBert
+from interbert.pretraining.batches import AnyCorpus, generator_for
+from interbert.pretraining.job import Pretraining, PretrainingJob
+from interbert.text.tokenizer import Tokenizer
+from interbert.training.loop import Summary, train
+from interbert.training.parallel import processes
+from interbert.weights.bert import bert_config, find_bert, start_from_bert
+
+log = logging.getLogger(__name__)
+
+STANDARDISING_PICTURES = 2000  # as many pictures fix the mean and scale of region features
+
+
+def pretrain(
+    corpora: Sequence[Path], out: Path, plan: Pretraining, init: str | None = None, progress: bool = True
+) -> Summary:
+    """Trains an InterBERT on corpora and leaves a run folder that `interbert.load` takes.
+
+    init: `bert:FOLDER_OR_ID` starts text embedding and interaction layers from a BERT, or a run's folder goes on from
+    its weights; None starts at random. Given the same folder again, an unfinished run goes on exactly.
+    """
+    corpus = Corpus(corpora[0]) if len(corpora) == 1 else Corpora([Corpus(folder) for folder in corpora])
+    tokenizer = corpus.tokenizer()
+    plan = replace(plan, model=fitted(plan.model, corpus, tokenizer))
+    seed = plan.training.seed
+    torch.manual_seed(seed)
+    model, plan = started(plan, init, tokenizer)
+    job = PretrainingJob(corpus, tokenizer, plan)
+    if model.config.region_standardised and init_kind(init) != "run":
+        model.image_embedding.standardise(feature_sample(corpus, seed))
+    out.mkdir(parents=True, exist_ok=True)
+    with processes() as parallel:
+        if parallel.leads:
+            tokenizer.save(out / "tokenizer.json")
+            corpus.extractor.save(out / "extractor.json")
+        summary = train(model, job, plan.training, out, parallel=parallel, progress=progress)
+        if parallel.leads:
+            model.save_pretrained(out)
+    return summary
+
+
+def fitted(config: ModelConfig, corpus: AnyCorpus, tokenizer: Tokenizer) -> ModelConfig:
+    """The configuration with the corpus's vocabulary size, feature size and detector classes."""
+    extractor = corpus.extractor
+    return replace(
+        config,
+        vocabulary_size=tokenizer.vocabulary_size,
+        region_feature_size=extractor.feature_size,
+        region_classes=max(1, len(extractor.classes)),
+    )
+
+
+def init_kind(init: str | None) -> str:
+    """ "random", "bert" or "run"."""
+    if init is None:
+        return "random"
+    return "bert" if init.startswith("bert:") else "run"
+
+
+def started(plan: Pretraining, init: str | None, tokenizer: Tokenizer) -> tuple[InterBert, Pretraining]:
+    """A model with its first weights, and the plan with the configuration that it has."""
+    if init is None:
+        return InterBert(plan.model), plan
+    if init_kind(init) == "run":
+        if not Path(init).is_dir():
+            raise UsageError(f"--init: got '{init}', wanted bert:FOLDER_OR_ID or the folder of a run")
+        model = InterBert.from_pretrained(init)
+        if model.config.vocabulary_size != tokenizer.vocabulary_size:
+            raise InterbertError(
+                f"'{init}' has {model.config.vocabulary_size} words, the corpus {tokenizer.vocabulary_size}; "
+                "build the corpus with that run's tokenizer.json"
+            )
+        return model, replace(plan, model=model.config)
+    folder = find_bert(init.removeprefix("bert:"))
+    theirs = Tokenizer.load(folder)
+    if theirs.digest != tokenizer.digest:
+        raise InterbertError(
+            f"the corpus was built with another vocabulary than that of '{folder}'; "
+            f"build it again with  interbert corpus … --tokenizer {init}"
+        )
+    config = bert_config(folder, plan.model)
+    model = InterBert(config)
+    start = start_from_bert(model, folder)
+    log.info("started from %s: %d tensors, layers %s", folder, len(start.filled), ", ".join(map(str, start.layers)))
+    return model, replace(plan, model=config)
+
+
+def feature_sample(corpus: AnyCorpus, seed: int) -> torch.Tensor:
+    """Region features of random training pictures, float32 [K, D]."""
+    images = np.unique([corpus.image_of(int(text)) for text in corpus.split("train")])
+    chosen = torch.randperm(len(images), generator=generator_for(seed, "standardise"))[:STANDARDISING_PICTURES]
+    features = [corpus.regions(int(images[i])).features.astype(np.float32) for i in chosen.tolist()]
+    return torch.from_numpy(np.concatenate(features))

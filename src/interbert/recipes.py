@@ -1,0 +1,74 @@
+"""The paper's runs, and ours, as plain functions: what a recipe is for, what it gives, what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from interbert.config import preset
+from interbert.errors import UsageError, unknown_name
+from interbert.pretraining.batches import Augmentation
+from interbert.pretraining.job import Pretraining
+from interbert.pretraining.stages import Masking, Stage
+from interbert.training.settings import Training
+
+
+def paper() -> Pretraining:
+    """Section 4.1 and A.2: 12+6+6 layers, MSM+MRM+ITM, batch 512, 20 epochs of 4.777M pairs = 186,600 steps. 8 V100."""
+    return Pretraining(
+        model=preset("paper"),
+        stages=(Stage("msm", "mrm", epochs=20),),
+        batch_size=512,
+        training=Training(learning_rate=1e-4, warmup_steps=10_000),
+    )
+
+
+def two_stages() -> Pretraining:
+    """Table 4, 70.3: MLM+MOM+ITM for 5 epochs, then MSM+MRM+ITM for 10 (section 4.6)."""
+    return replace(paper(), stages=(Stage("mlm", "mom", epochs=5), Stage("msm", "mrm", epochs=10)))
+
+
+def released() -> Pretraining:
+    """The authors' release: 6+6+6 layers, soft region targets, anchors of 10 % and neighbours from IoU 0.4 on."""
+    return replace(
+        paper(),
+        model=preset("released"),
+        masking=Masking(mrm_rate=0.10, mrm_inclusive=True, region_targets="soft"),
+    )
+
+
+def small() -> Pretraining:
+    """For some thousand pictures of one's own on a CPU: 384 wide, 6+3+3 layers; start it from a 384-wide BERT."""
+    return Pretraining(
+        model=preset("small"),
+        stages=(Stage("msm", "mrm", epochs=10, alone=True, negatives="hard"),),
+        batch_size=64,
+        augmentation=Augmentation(mirror=True, region_dropout=0.25),
+        training=Training(learning_rate=2e-4, validate_every=200, checkpoint_minutes=5.0),
+    )
+
+
+def tiny() -> Pretraining:
+    """To see that everything works: 64 wide, 2+1+1 layers, seconds an epoch of a few hundred pairs."""
+    return Pretraining(
+        model=preset("tiny"),
+        stages=(Stage("msm", "mrm", epochs=2),),
+        batch_size=16,
+        training=Training(learning_rate=1e-3, log_every=1, checkpoint_every=20),
+    )
+
+
+PRETRAINING: dict[str, Callable[[], Pretraining]] = {
+    "paper": paper,
+    "two-stages": two_stages,
+    "released": released,
+    "small": small,
+    "tiny": tiny,
+}
+
+
+def pretraining_recipe(name: str) -> Pretraining:
+    """The recipe of that name. Raises UsageError with the nearest name."""
+    if name not in PRETRAINING:
+        raise UsageError(unknown_name("recipe", name, PRETRAINING))
+    return PRETRAINING[name]()
