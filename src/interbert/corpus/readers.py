@@ -41,8 +41,8 @@ EXAMPLES = 10
 class Caption:
     """One text of one picture, as its source gives it.
 
-    image: the source's name of the picture, a path, file name, URL or id.  split: train, validation, test, "none" (in no
-    split of a source that has them), or None where the source has no splits.  id: the caption's, unique in its source.
+    image: the source's name of the picture, a path, file name, URL or id.  split: train, validation, test, "none" (in
+    no split of a source that has them), or None where the source has no splits.  id: unique in the source.
     """
 
     image: str
@@ -108,7 +108,9 @@ class Captions:
 def coco(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
     """COCO's captions_*.json: {"images": [{id, file_name}], "annotations": [{id, image_id, caption}]}."""
     whole = _json_of(path)
-    names = {entry.get("id"): str(entry.get("file_name") or entry.get("id")) for entry in _list_of(whole, "images", path)}
+    names = {
+        entry.get("id"): str(entry.get("file_name") or entry.get("id")) for entry in _list_of(whole, "images", path)
+    }
     for at, entry in enumerate(_list_of(whole, "annotations", path)):
         malformed.seen += 1
         text = entry.get(fields.text or "caption")
@@ -134,7 +136,7 @@ def karpathy(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Capti
 
 
 def flickr(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
-    """Flickr8k and Flickr30k: lines `1000.jpg#0 TAB text`, or their csv form (image,caption; image| comment_number| comment)."""
+    """Flickr8k and Flickr30k: lines `1.jpg#0 TAB text`, or csv (image,caption; image| comment_number| comment)."""
     with _text_file(path) as file:
         first = file.readline()
     if "\t" not in first:
@@ -172,9 +174,14 @@ def tsv(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
 def table(path: Path, fields: Fields, malformed: Malformed, delimiter: str = ",") -> Iterator[Caption]:
     """csv with a header that names a text column, an image column and perhaps `split`."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # texts may be longer than the 131,072 characters it allows
-    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
     with _text_file(path) as file:
-        rows = csv.reader(file, delimiter=delimiter, quoting=quoting, skipinitialspace=True, strict=True)
+        rows = csv.reader(
+            file,
+            delimiter=delimiter,
+            quoting=csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE,
+            skipinitialspace=True,
+            strict=True,
+        )
         header = _header(next(rows, []), fields)
         if header is None:
             raise InterbertError(
@@ -226,8 +233,11 @@ READERS: dict[str, Reader] = {
 @contextmanager
 def _text_file(path: Path) -> Iterator[IO[str]]:
     """A UTF-8 file, gzipped or not, a byte order mark skipped; bytes that are not UTF-8 become lone surrogates."""
-    opened: IO[bytes] = gzip.open(path) if path.suffix == ".gz" else open(path, "rb")  # type: ignore[assignment]
-    with opened, io.TextIOWrapper(opened, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    with (
+        opener(path, "rb") as opened,
+        io.TextIOWrapper(opened, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file,
+    ):
         yield file
 
 

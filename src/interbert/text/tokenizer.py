@@ -26,7 +26,7 @@ LONGEST_WORD = 100  # characters; a longer one is unknown (BERT)
 
 
 def readable(text: str) -> str:
-    """`text` with every lone surrogate, which no file can hold, as U+FFFD; surrogates that make a pair become its character.
+    """`text` with lone surrogates, which no file can hold, as U+FFFD; those that make a pair become its character.
 
     >>> readable("caf\\udce9"), readable("\\ud83d\\udc36")
     ('caf\\ufffd', '\\U0001f436')
@@ -40,7 +40,7 @@ class Tokenizer:
     """BERT's WordPiece over a vocabulary. Made by `load`; equal texts give equal ids on every machine.
 
     vocabulary: piece -> id, with the five special pieces.  lower_case: whether texts are lower-cased first.
-    strip_accents: None does it where texts are lower-cased, as BERT does.  split_chinese: every Chinese character a word.
+    strip_accents: None strips where texts are lower-cased, as BERT.  split_chinese: each Chinese character a word.
     """
 
     def __init__(
@@ -54,7 +54,9 @@ class Tokenizer:
     ) -> None:
         missing = [piece for piece in SPECIAL if piece not in vocabulary]
         if missing:
-            raise InterbertError(f"vocabulary: got {len(vocabulary)} pieces without {', '.join(missing)}; wanted BERT's")
+            raise InterbertError(
+                f"vocabulary: got {len(vocabulary)} pieces without {', '.join(missing)}; wanted BERT's"
+            )
         self.lower_case = lower_case
         self.pad_id, self.unknown_id, self.cls_id, self.sep_id, self.mask_id = (vocabulary[piece] for piece in SPECIAL)
         self.special_ids = {vocabulary[piece] for piece in SPECIAL}
@@ -62,7 +64,7 @@ class Tokenizer:
         self._settings = [lower_case, strip_accents, split_chinese, clean, longest_word]
         model = models.WordPiece(
             vocabulary,
-            unk_token="[UNK]",
+            unk_token="[UNK]",  # noqa: S106 (no password)
             continuing_subword_prefix=CONTINUATION,
             max_input_chars_per_word=longest_word,
         )
@@ -166,8 +168,10 @@ def _of_vocab_txt(text: str, configuration: Path) -> dict[str, Any]:
 
 
 def _has_capitals(vocabulary: dict[str, int]) -> bool:
-    """Whether one piece in a thousand or more has capitals. Lower-cased vocabularies hold a few marks that do ("<S>")."""
-    capitals = sum(piece != piece.lower() for piece in vocabulary if not (piece.startswith("[") and piece.endswith("]")))
+    """Whether one piece in a thousand or more has capitals. Lower-cased ones hold a few marks that do ("<S>")."""
+    capitals = sum(
+        piece != piece.lower() for piece in vocabulary if not (piece.startswith("[") and piece.endswith("]"))
+    )
     return capitals * 1000 >= len(vocabulary)
 
 
@@ -178,7 +182,9 @@ def _of_tokenizer_json(value: dict[str, Any]) -> dict[str, Any]:
     if kinds != ("WordPiece", "BertNormalizer", "BertPreTokenizer"):
         raise InterbertError(f"it cuts with {kinds}, wanted WordPiece, BertNormalizer and BertPreTokenizer")
     if (model["unk_token"], model["continuing_subword_prefix"]) != ("[UNK]", CONTINUATION):
-        raise InterbertError(f"it writes '{model['unk_token']}' and '{model['continuing_subword_prefix']}' for [UNK] and ##")
+        raise InterbertError(
+            f"it writes '{model['unk_token']}' and '{model['continuing_subword_prefix']}' for [UNK] and ##"
+        )
     added = [token["content"] for token in value.get("added_tokens", []) if token["content"] not in SPECIAL]
     if added:
         raise InterbertError(f"it has added tokens ({', '.join(added[:5])}); put them into the vocabulary")

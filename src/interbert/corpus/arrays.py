@@ -1,0 +1,94 @@
+"""Arrays on disk: written as a stream, opened as memory maps. Little-endian numbers without a header; docs/formats.md.
+
+In and out: numpy arrays of one axis. What each file holds (type, length, CRC-32) is described by a plain dict, which
+the corpus keeps in its corpus.json.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interbert.errors import InterbertError
+
+_PENDING = 1 << 16  # numbers kept before they are written
+_BLOCK = 1 << 22  # bytes read at once by a check
+
+
+class ArrayWriter:
+    """Writes one array of `dtype` ("<u2") to FOLDER/NAME.bin, piece by piece."""
+
+    def __init__(self, folder: Path, name: str, dtype: str) -> None:
+        self.length = 0
+        self._dtype, self._crc, self._pending = np.dtype(dtype), 0, array("q")
+        self._file = open(folder / f"{name}.bin", "wb")  # noqa: SIM115 (closed by `close`)
+
+    def append(self, number: int) -> None:
+        """Adds one number."""
+        self._pending.append(number)
+        self.length += 1
+        if len(self._pending) >= _PENDING:
+            self._flush()
+
+    def extend(self, numbers: Sequence[int] | bytes) -> None:
+        """Adds numbers; bytes are numbers below 256."""
+        self._pending.extend(numbers)
+        self.length += len(numbers)
+        if len(self._pending) >= _PENDING:
+            self._flush()
+
+    def close(self) -> dict[str, Any]:
+        """Flushes to disk. Returns the description of the array. Raises OverflowError for a number beyond the type."""
+        self._flush()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return {"dtype": self._dtype.str, "length": self.length, "crc32": f"{self._crc:08x}"}
+
+    def abandon(self) -> None:
+        """Closes the file as it is."""
+        self._file.close()
+
+    def _flush(self) -> None:
+        given = np.array(self._pending, np.int64)
+        piece = given.astype(self._dtype)
+        if not np.array_equal(piece.astype(np.int64), given):
+            raise OverflowError(f"'{self._file.name}': a number does not fit {self._dtype}")
+        self._crc = zlib.crc32(piece.tobytes(), self._crc)
+        self._file.write(piece.tobytes())
+        self._pending = array("q")
+
+
+def open_array(folder: Path, name: str, description: dict[str, Any]) -> NDArray[Any]:
+    """The array as a read-only memory map. Raises InterbertError where its file is missing or has another size."""
+    path, dtype, length = folder / f"{name}.bin", np.dtype(description["dtype"]), int(description["length"])
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise InterbertError(
+            f"'{path}' is missing or cannot be read ({error.strerror}); build the corpus again"
+        ) from error
+    if size != length * dtype.itemsize:
+        raise InterbertError(f"'{path}': got {size} bytes, wanted {length * dtype.itemsize}; build the corpus again")
+    if not length:
+        return np.empty(0, dtype)
+    return np.asarray(np.memmap(path, dtype, "r"))
+
+
+def check_array(folder: Path, name: str, description: dict[str, Any]) -> None:
+    """Reads the whole file. Raises InterbertError where its CRC-32 is not the described one."""
+    crc = 0
+    with open(folder / f"{name}.bin", "rb") as file:
+        while block := file.read(_BLOCK):
+            crc = zlib.crc32(block, crc)
+    if f"{crc:08x}" != description["crc32"]:
+        raise InterbertError(
+            f"'{folder / name}.bin' is damaged (CRC-32 {crc:08x}, wanted {description['crc32']}); build again"
+        )

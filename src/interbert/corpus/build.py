@@ -1,0 +1,365 @@
+"""Captions and a region store in, a corpus on disk out: cleaned, split by picture, test pictures removed (4.1).
+
+A corpus is built in a folder beside its place and renamed when it is whole. What is dropped is counted by reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import shutil
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from tqdm import tqdm
+
+import interbert
+from interbert.corpus.arrays import open_array
+from interbert.corpus.corpus import FORMAT, FORMAT_VERSION, SPLITS
+from interbert.corpus.leakage import NO_SPLIT_YET, held_out_together, split_of
+from interbert.corpus.pictures import Pictures, held_out_pictures, pictures_of_store
+from interbert.corpus.readers import NO_SPLIT, Caption, Captions
+from interbert.corpus.report import CorpusReport
+from interbert.corpus.writer import CorpusWriter
+from interbert.errors import InterbertError, UsageError, unknown_name
+from interbert.files import sync_folder, whole_file, write_json
+from interbert.text.tokenizer import Tokenizer, readable
+from interbert.vision.store import RegionStore
+
+_BLOCK = 20_000  # texts cut at once
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What goes into a corpus. Shares are of pictures."""
+
+    language: Literal["en", "zh"] = "en"  # recorded; texts of both are cut by the same WordPiece
+    max_words: int = 36  # texts of fewer words between blanks are kept: "less than 36" (4.1), so 35 at most
+    max_tokens: int = 64  # [CLS] and [SEP] included; longer ones are cut and counted
+    min_regions: int = 10  # pictures of fewer are left out (4.1)
+    max_regions: int = 36  # of more, the best are used (4.1)
+    split: Literal["train", "validation", "test"] | None = None  # everything into one; None: as the source says
+    use_unsplit: bool = False  # pictures in no split of a source that has splits: into train, else dropped
+    validation_share: float = 0.02  # where the source has no splits
+    test_share: float = 0.0
+    leave_out_ids: tuple[str, ...] = ()  # pictures, named as in the store or as captions name them
+    leave_out_stores: tuple[str, ...] = ()  # region stores of test sets: all their pictures
+    leave_out_corpora: tuple[str, ...] = ()  # corpora: their validation and test pictures
+    leave_out_distance: int | None = 4  # of 64 bits of the perceptual hash; None compares files only
+    max_unknown_share: float = 0.2  # of the words; more means a vocabulary of another language
+
+    def __post_init__(self) -> None:
+        if min(self.validation_share, self.test_share) < 0 or self.validation_share + self.test_share >= 1:
+            raise UsageError(
+                f"shares: got {self.validation_share} and {self.test_share}, wanted 0 or more and below 1 in sum"
+            )
+        if not 1 <= self.min_regions <= self.max_regions < 1 << 16:
+            raise UsageError(f"regions: got {self.min_regions} to {self.max_regions}, wanted 1 or more, and min <= max")
+        if self.max_words < 2 or self.max_tokens < 3:
+            raise UsageError(f"max_words {self.max_words}, max_tokens {self.max_tokens}: wanted at least 2 and 3")
+        if self.split is not None and self.split not in SPLITS:
+            raise UsageError(unknown_name("split", self.split, SPLITS))
+
+
+def build_corpus(
+    captions: Iterable[Caption],
+    store: RegionStore,
+    tokenizer: Tokenizer,
+    out: str | Path,
+    options: BuildOptions | None = None,
+    *,
+    replace: bool = False,
+    progress: bool = False,
+) -> CorpusReport:
+    """Joins captions with the store's pictures and writes the corpus to the folder `out`, whole or not at all.
+
+    replace: an older corpus at `out` is replaced when the new one is whole.  progress: on stderr.
+    Raises UsageError where `out` exists, InterbertError where nothing is left, more than 1 % of the source cannot be
+    read, or the vocabulary does not know the texts.
+    """
+    out, options = Path(out), options or BuildOptions()
+    if out.exists() and not (replace and (out / "corpus.json").is_file()):
+        kind = "a corpus is there" if (out / "corpus.json").is_file() else "something else is there"
+        raise UsageError(f"'{out}': {kind} already; choose another folder or remove it first")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    building = _fresh_sibling(out)
+    try:
+        report = CorpusReport()
+        pictures = _usable_pictures(store, options, report)
+        gathered = _Gathered(building / "spool", pictures, options, report)
+        gathered.read(tqdm(captions, "reading captions", disable=not progress, unit=" captions"))
+        if isinstance(captions, Captions) and captions.malformed.count:
+            report.drop("it cannot be read", captions.malformed.examples[0])
+            report.dropped["it cannot be read"] = captions.malformed.count
+            report.malformed = captions.malformed.examples
+        files = _write(building, gathered, tokenizer, progress)
+        gathered.spool.unlink()
+        source = captions.path.name if isinstance(captions, Captions) else "captions in memory"
+        _finish(building, files, gathered, store, tokenizer, source)
+        _put(building, out)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return report
+
+
+def _put(building: Path, out: Path) -> None:
+    """Renames the whole corpus to its place; an older one there goes away."""
+    sync_folder(building)
+    if out.exists():
+        old = building.with_suffix(".replaced")
+        os.rename(out, old)
+        os.rename(building, out)
+        shutil.rmtree(old)
+    else:
+        os.rename(building, out)
+    sync_folder(out.parent)
+
+
+def _fresh_sibling(out: Path) -> Path:
+    """A new folder beside `out`. Those that killed builds have left are removed."""
+    for old in out.parent.glob(f".{out.name}.*.building"):
+        process = old.name.split(".")[-2]
+        if not (process.isdigit() and Path(f"/proc/{process}").exists()) or process == str(os.getpid()):
+            shutil.rmtree(old)
+    building = out.parent / f".{out.name}.{os.getpid()}.building"
+    building.mkdir()
+    return building
+
+
+def _usable_pictures(store: RegionStore, options: BuildOptions, report: CorpusReport) -> Pictures:
+    """The store's pictures with everything excluded that the options leave out."""
+    pictures = Pictures(store)
+    report.pictures["in the store"] = len(pictures)
+    unknown = [name for name in options.leave_out_ids if isinstance(pictures.find(name), str)]
+    report.note("ids to leave out that the store does not have", len(unknown), unknown[0] if unknown else None)
+    found = (pictures.find(name) for name in options.leave_out_ids)
+    pictures.exclude((at for at in found if isinstance(at, int)), "its picture is on the list to leave out")
+    for place in options.leave_out_stores:
+        pictures.exclude_like(pictures_of_store(place), f"store '{place}'", options.leave_out_distance)
+    for place in options.leave_out_corpora:
+        what = f"the held-out part of corpus '{place}'"
+        pictures.exclude_like(held_out_pictures(place), what, options.leave_out_distance)
+    if options.leave_out_stores or options.leave_out_corpora:
+        report.note("pictures whose file the store does not know, so not compared", int((pictures.hashes == 0).sum()))
+    few = np.flatnonzero(pictures.counts < options.min_regions)
+    pictures.exclude(few, f"its picture has fewer than {options.min_regions} regions")
+    return pictures
+
+
+class _Gathered:
+    """The captions that stay, as they come: texts in a file, numbers in arrays. 13 bytes of memory each.
+
+    splits: uint8 [P], the most held-out split that the source gives each picture.
+    """
+
+    def __init__(self, spool: Path, pictures: Pictures, options: BuildOptions, report: CorpusReport) -> None:
+        self.spool, self.pictures, self.options, self.report = spool, pictures, options, report
+        self.of_picture, self.ends = array("i"), array("q", [0])
+        self.splits = np.full(len(pictures), NO_SPLIT_YET, np.uint8)
+        self._captioned = np.zeros(len(pictures), np.bool_)
+        self._ids = array("Q")
+
+    def read(self, captions: Iterable[Caption]) -> None:
+        """Reads all captions; afterwards `splits` is final and each picture in one split."""
+        with open(self.spool, "wb") as file:
+            for caption in captions:
+                self.report.captions["read"] += 1
+                at, text = self._kept(caption)
+                if at is not None:
+                    data = text.encode()
+                    file.write(data)
+                    self.of_picture.append(at)
+                    self.ends.append(self.ends[-1] + len(data))
+        self._note_ids()
+        for unused in np.flatnonzero(~self._captioned).tolist():
+            reason = self.pictures.excluded.get(unused, "no caption names it")
+            self.report.leave(reason.removeprefix("its picture "), self.pictures.ids[unused])
+        before = self.splits
+        self.splits = held_out_together(before, self.pictures.hashes)
+        self.report.note("pictures moved to the split of an equal picture", int((before != self.splits).sum()))
+
+    def _kept(self, caption: Caption) -> tuple[int | None, str]:
+        """The picture and the cleaned text of a caption, or None where it is dropped."""
+        self._ids.append(
+            int.from_bytes(hashlib.blake2b(caption.id.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+        )
+        at = self.pictures.find(caption.image)
+        if isinstance(at, str):
+            return self._dropped(at, caption)
+        self._captioned[at] = True
+        if at in self.pictures.excluded:
+            return self._dropped(self.pictures.excluded[at], caption)
+        split = self._split(at, caption)
+        if split is None:
+            return self._dropped("its picture is in no split", caption)
+        text = " ".join(readable(caption.text).split())
+        if not text:
+            return self._dropped("it has no text", caption)
+        if len(text.split(" ")) >= self.options.max_words:
+            return self._dropped(f"it has {self.options.max_words} words or more", caption)
+        if "\ufffd" in text and "\ufffd" not in caption.text:
+            self.report.note("texts with characters that were not readable, now U+FFFD", 1, text)
+        old = self.splits[at]
+        if old not in (NO_SPLIT_YET, split):
+            self.report.note("captions of a picture that the source puts into two splits", 1, caption.image)
+        self.splits[at] = split if old == NO_SPLIT_YET else max(old, split)
+        return at, text
+
+    def _dropped(self, reason: str, caption: Caption) -> tuple[None, str]:
+        self.report.drop(reason, f"{caption.image}: {readable(caption.text)}")
+        return None, ""
+
+    def _split(self, at: int, caption: Caption) -> int | None:
+        """The split of a caption as a position in SPLITS; None where it is in none."""
+        if self.options.split is not None:
+            return SPLITS.index(self.options.split)
+        if caption.split is None:
+            return split_of(self.pictures.ids[at], self.options.validation_share, self.options.test_share)
+        if caption.split == NO_SPLIT:
+            return SPLITS.index("train") if self.options.use_unsplit else None
+        if caption.split not in SPLITS:
+            raise InterbertError(f"caption '{caption.id}': {unknown_name('split', caption.split, SPLITS)}")
+        return SPLITS.index(caption.split)
+
+    def _note_ids(self) -> None:
+        ids = np.array(self._ids, np.uint64)
+        self.report.note("captions whose id was given to another before", len(ids) - len(np.unique(ids)))
+        self._ids = array("Q")
+
+    def picture(self, at: int) -> tuple[str, dict[str, int]]:
+        """The id and the numbers of a picture as `CorpusWriter.add_picture` takes them."""
+        pictures, most = self.pictures, self.options.max_regions
+        mirrored = int(pictures.mirrored_counts[at])
+        return pictures.ids[at], {
+            "split": int(self.splits[at]),
+            "image_hash": int(pictures.hashes[at]),
+            "region_counts": min(int(pictures.counts[at]), most),
+            "mirrored_counts": min(mirrored, most) if mirrored >= self.options.min_regions else 0,
+        }
+
+    def texts(self) -> Iterator[tuple[int, str]]:
+        """(picture, text), those of a picture together and once each; pictures in the order of the store."""
+        order = np.argsort(np.array(self.of_picture, np.int32), kind="stable").tolist()
+        seen: set[str] = set()
+        last = -1
+        with open(self.spool, "rb") as file:
+            for at in order:
+                picture = self.of_picture[at]
+                if picture != last:
+                    seen, last = set(), picture
+                file.seek(self.ends[at])
+                text = file.read(self.ends[at + 1] - self.ends[at]).decode()
+                if text in seen:
+                    self.report.drop(
+                        "it says the same of the same picture again", f"{self.pictures.ids[picture]}: {text}"
+                    )
+                else:
+                    seen.add(text)
+                    yield picture, text
+
+
+def _write(building: Path, gathered: _Gathered, tokenizer: Tokenizer, progress: bool) -> dict[str, Any]:
+    """Cuts and writes all texts. Returns the description of the arrays."""
+    report, limit = gathered.report, gathered.options.max_tokens
+    words = unknown = 0
+    with CorpusWriter(building, tokenizer.vocabulary_size) as writer:
+        bar = tqdm(total=len(gathered.of_picture), desc="cutting texts", disable=not progress, unit=" texts")
+        last = -1
+        for block in _blocks(gathered.texts()):
+            for (picture, text), ids in zip(block, tokenizer.encode_many([text for _, text in block]), strict=True):
+                if len(ids) == 2:
+                    report.drop("the vocabulary has nothing for it", f"{gathered.pictures.ids[picture]}: {text}")
+                    continue
+                words, unknown = words + len(ids) - 2, unknown + ids.count(tokenizer.unknown_id)
+                if len(ids) > limit:
+                    report.note(f"texts cut to {limit} tokens", 1, text)
+                    ids = [*ids[: limit - 1], tokenizer.sep_id]
+                if picture != last:
+                    writer.add_picture(*gathered.picture(picture))
+                    last = picture
+                writer.add_text(text, ids)
+            bar.update(len(block))
+        bar.close()
+    report.captions["kept"], report.pictures["kept"] = writer.texts, writer.images
+    if unknown > gathered.options.max_unknown_share * max(1, words):
+        raise InterbertError(
+            f"the vocabulary does not know {unknown / words:.0%} of the texts' pieces, wanted at most "
+            f"{gathered.options.max_unknown_share:.0%}: is it of another language? Give the vocabulary of a BERT for "
+            f"'{gathered.options.language}' texts"
+        )
+    report.note("pieces the vocabulary does not know", unknown)
+    if not writer.texts:
+        raise InterbertError(
+            f"nothing is left for the corpus:\n{report}\nGive captions and regions of the same pictures"
+        )
+    return writer.files
+
+
+def _blocks(texts: Iterator[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    while block := list(itertools.islice(texts, _BLOCK)):
+        yield block
+
+
+def _finish(
+    building: Path, files: dict[str, Any], gathered: _Gathered, store: RegionStore, tokenizer: Tokenizer, source: str
+) -> None:
+    """Writes what describes the corpus: corpus.json, tokenizer.json, extractor.json, README.md."""
+    options, report = gathered.options, gathered.report
+    report.splits = _split_counts(building, files)
+    tokenizer.save(building / "tokenizer.json")
+    store.extractor.save(building / "extractor.json")
+    settings = asdict(options) | {"leave_out_ids": len(options.leave_out_ids)}
+    write_json(
+        building / "corpus.json",
+        {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "interbert": interbert.__version__,
+            "source": source,
+            "regions": os.path.relpath(store.folder, building),
+            "tokenizer": {"digest": tokenizer.digest, "vocabulary_size": tokenizer.vocabulary_size},
+            "options": settings,
+            "report": report.to_json(),
+            "files": files,
+        },
+    )
+    with whole_file(building / "README.md") as file:
+        file.write(_readme(source, store, tokenizer, settings, report))
+
+
+def _split_counts(building: Path, files: dict[str, Any]) -> dict[str, dict[str, int]]:
+    images = np.bincount(open_array(building, "split", files["split"]), minlength=len(SPLITS))
+    of_texts = open_array(building, "split", files["split"])[open_array(building, "image_of", files["image_of"])]
+    texts = np.bincount(of_texts, minlength=len(SPLITS))
+    return {name: {"texts": int(texts[at]), "images": int(images[at])} for at, name in enumerate(SPLITS)}
+
+
+def _readme(
+    source: str, store: RegionStore, tokenizer: Tokenizer, settings: dict[str, Any], report: CorpusReport
+) -> str:
+    letters = "lower-cased" if tokenizer.lower_case else "with capitals"
+    extractor, lines = store.extractor, "\n".join(report.lines())
+    chosen = "\n".join(f"- {name}: {value}" for name, value in settings.items())
+    return f"""# A corpus of texts and pictures
+
+Made by interbert {interbert.__version__} (format {FORMAT_VERSION}) from `{source}`, for training an InterBERT.
+It holds texts, their tokens, and which picture each belongs to; the pictures' regions are in the region store that
+corpus.json names. Open it with `interbert.corpus.corpus.Corpus(FOLDER)`. corpus.json also describes the arrays (.bin)
+and has their checksums.
+
+- extractor of the regions: {extractor.name}, {extractor.feature_size} numbers a region (extractor.json)
+- vocabulary: {tokenizer.vocabulary_size} pieces, {letters} (tokenizer.json)
+
+## Settings
+{chosen}
+
+## What was kept
+```
+{lines}
+```
+"""

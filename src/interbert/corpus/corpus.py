@@ -1,0 +1,237 @@
+"""A corpus on disk as memory maps: texts joined with the regions of their pictures (4.1). Opening it reads only sizes.
+
+Texts are numbered 0 … len - 1, pictures 0 … images - 1; the texts of a picture are neighbours. `Corpora` puts several
+folders behind the same interface. docs/formats.md describes the files; `build` makes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interbert.corpus.arrays import check_array, open_array
+from interbert.errors import InterbertError, UsageError, unknown_name
+from interbert.vision.provenance import ExtractorInfo
+
+if TYPE_CHECKING:
+    from interbert.batch import Regions
+    from interbert.text.tokenizer import Tokenizer
+    from interbert.vision.store import RegionStore
+
+FORMAT = "interbert corpus"
+FORMAT_VERSION = 1
+SPLITS = ("train", "validation", "test")  # the array `split` holds positions in this tuple
+MIRRORED = "@mirrored"  # ends the id of a record that is a second view of the same picture, not a picture of its own
+
+
+class Corpus:
+    """A corpus in `folder`, made by `build_corpus`. Safe to pickle; needs no memory but what is touched.
+
+    regions: the place of its region store where that is no longer where it was. The store is opened when first used.
+    Raises UsageError where there is no corpus, InterbertError where a file is missing, cut short or of a newer format.
+    """
+
+    def __init__(self, folder: str | Path, regions: str | Path | None = None) -> None:
+        self.folder = Path(folder)
+        self._moved_to = None if regions is None else Path(regions)
+        self.description = _description(self.folder)
+        files = self.description["files"]
+        self._arrays = {name: open_array(self.folder, name, files[name]) for name in files}
+        self._text_offsets, self._image_offsets = self._arrays["text_offsets"], self._arrays["image_offsets"]
+        self._token_offsets, self._tokens = self._arrays["token_offsets"], self._arrays["tokens"]
+        self.images = len(self._image_offsets) - 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Corpus, (self.folder, self._moved_to)
+
+    def __len__(self) -> int:
+        """How many texts."""
+        return len(self._token_offsets) - 1
+
+    def words(self, text: int) -> NDArray[np.int64]:
+        """int64 [T]: token ids of a text, from [CLS] to [SEP]."""
+        text = _checked(text, len(self), "text")
+        return self._tokens[self._token_offsets[text] : self._token_offsets[text + 1]].astype(np.int64)
+
+    def length(self, text: int) -> int:
+        """How many tokens a text has, [CLS] and [SEP] included."""
+        text = _checked(text, len(self), "text")
+        return int(self._token_offsets[text + 1] - self._token_offsets[text])
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int32]:
+        """int32 [texts]: `length` of every text."""
+        return np.diff(self._token_offsets).astype(np.int32)
+
+    def text(self, text: int) -> str:
+        """The text as it was read, blanks at its ends removed."""
+        text = _checked(text, len(self), "text")
+        return self._arrays["text_bytes"][self._text_offsets[text] : self._text_offsets[text + 1]].tobytes().decode()
+
+    def image_of(self, text: int) -> int:
+        """The picture a text belongs to."""
+        return int(self._arrays["image_of"][_checked(text, len(self), "text")])
+
+    @property
+    def images_of(self) -> NDArray[np.int32]:
+        """int32 [texts]: `image_of` of every text."""
+        return self._arrays["image_of"]
+
+    def image_id(self, image: int) -> str:
+        """The picture's id in the region store."""
+        image, offsets = _checked(image, self.images, "image"), self._arrays["id_offsets"]
+        return self._arrays["id_bytes"][offsets[image] : offsets[image + 1]].tobytes().decode("utf-8", "surrogatepass")
+
+    def texts_of(self, image: int) -> range:
+        """The texts of a picture."""
+        image = _checked(image, self.images, "image")
+        return range(int(self._image_offsets[image]), int(self._image_offsets[image + 1]))
+
+    def split(self, name: str) -> NDArray[np.int64]:
+        """int64: the texts of the split `train`, `validation` or `test`, in order."""
+        return np.flatnonzero(self.image_splits[self.images_of] == _split_number(name))
+
+    @property
+    def image_splits(self) -> NDArray[np.uint8]:
+        """uint8 [images]: the position in `SPLITS` of every picture's split."""
+        return self._arrays["split"]
+
+    @property
+    def image_hashes(self) -> NDArray[np.int64]:
+        """int64 [images]: equal where the files of two pictures are equal; 0 where the store does not know the file."""
+        return self._arrays["image_hash"]
+
+    def region_count(self, image: int, view: int = 0) -> int:
+        """How many regions `regions(image, view)` has."""
+        counts = self._arrays["mirrored_counts" if view else "region_counts"]
+        return int(counts[_checked(image, self.images, "image")])
+
+    @property
+    def region_counts(self) -> NDArray[np.uint16]:
+        """uint16 [images]: `region_count` of every picture."""
+        return self._arrays["region_counts"]
+
+    def views(self, image: int) -> int:
+        """2 where the store also has the regions of the mirrored picture, else 1."""
+        return 1 + (self.region_count(image, 1) > 0)
+
+    def regions(self, image: int, view: int = 0) -> Regions:
+        """The regions of a picture, best first, as many as the corpus was built for. view 1: of the mirror image."""
+        if not 0 <= view < self.views(image):
+            raise UsageError(
+                f"view {view} of image '{self.image_id(image)}': it has {self.views(image)}, counted from 0"
+            )
+        regions = self.store[self.image_id(image) + (MIRRORED if view else "")]
+        count = self.region_count(image, view)
+        if len(regions) < count:
+            raise InterbertError(
+                f"'{self.image_id(image)}' has {len(regions)} regions in '{self.store_folder}', corpus '{self.folder}' "
+                f"was built with {count}: the store has changed; build the corpus again"
+            )
+        return regions if len(regions) == count else regions.select(slice(0, count))
+
+    @property
+    def store_folder(self) -> Path:
+        """Where the region store is looked for."""
+        return self._moved_to or self.folder / self.description["regions"]
+
+    @cached_property
+    def store(self) -> RegionStore:
+        """The region store. Raises InterbertError where it is not there or was made by another extractor."""
+        from interbert.vision.store import RegionStore  # late: it needs torch, which opening a corpus does not
+
+        place = self.store_folder
+        if not place.is_dir():
+            raise InterbertError(
+                f"corpus '{self.folder}' has its regions in '{place}', which is not there. If the store was moved, "
+                f"open the corpus with Corpus('{self.folder}', regions=PLACE), or write PLACE at \"regions\" in its "
+                f"corpus.json"
+            )
+        store = RegionStore(place)
+        if difference := self.extractor.difference(store.extractor):
+            raise InterbertError(
+                f"corpus '{self.folder}' was built with regions of another extractor than those in '{place}': "
+                f"{difference}. Give the store it was built with, or build the corpus again"
+            )
+        return store
+
+    @cached_property
+    def extractor(self) -> ExtractorInfo:
+        """The extractor that made the regions."""
+        return ExtractorInfo.load(self.folder / "extractor.json")
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that made the words."""
+        from interbert.text.tokenizer import Tokenizer
+
+        return Tokenizer.load(self.folder / "tokenizer.json")
+
+    @property
+    def tokenizer_digest(self) -> str:
+        """`Tokenizer.digest` of the tokenizer that made the words."""
+        return str(self.description["tokenizer"]["digest"])
+
+    @cached_property
+    def digest(self) -> str:
+        """Hexadecimal sha256 of what the corpus holds: words, pictures, splits, extractor and vocabulary."""
+        said = json.dumps([self.description["files"], self.tokenizer_digest], sort_keys=True)
+        extractor = (self.folder / "extractor.json").read_bytes()
+        return hashlib.sha256(said.encode() + extractor).hexdigest()
+
+    def verify(self) -> None:
+        """Reads every file. Raises InterbertError for the first whose checksum is wrong."""
+        for name, description in self.description["files"].items():
+            check_array(self.folder, name, description)
+
+    def require(self, who: str, extractor: ExtractorInfo | None = None, tokenizer: Tokenizer | None = None) -> None:
+        """Raises InterbertError where `who` ("run 'runs/demo'") has another extractor or vocabulary than the corpus."""
+        if extractor is not None and (difference := self.extractor.difference(extractor)):
+            raise InterbertError(
+                f"corpus '{self.folder}' has regions of extractor '{self.extractor.name}' "
+                f"({self.extractor.feature_size} numbers each); {who} has '{extractor.name}' "
+                f"({extractor.feature_size}): {difference}. Extract again with  interbert extract IMAGES --extractor {extractor.name} --out STORE  and build the "
+                f"corpus again, or start a new run"
+            )
+        if tokenizer is not None and tokenizer.digest != self.tokenizer_digest:
+            size = self.description["tokenizer"]["vocabulary_size"]
+            raise InterbertError(
+                f"corpus '{self.folder}' was cut with another vocabulary ({size} pieces) than that of {who} "
+                f"({tokenizer.vocabulary_size} pieces). Build the corpus again with that tokenizer, or start a new run"
+            )
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    """corpus.json. Raises UsageError where it is not there, InterbertError where it is not one or a newer one."""
+    path = folder / "corpus.json"
+    if not path.is_file():
+        raise UsageError(
+            f"'{folder}' is not a corpus: it has no corpus.json. Make one with  interbert corpus SOURCE --out FOLDER"
+        )
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        form, version = value["format"], value["version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InterbertError(f"'{path}' is damaged ({error!r}); build the corpus again") from error
+    if form != FORMAT or version > FORMAT_VERSION:
+        raise InterbertError(
+            f"'{path}': got {form!r} {version}, wanted {FORMAT!r} up to {FORMAT_VERSION}; update interbert"
+        )
+    return dict(value)
+
+
+def _checked(index: int, count: int, what: str) -> int:
+    if not 0 <= index < count:
+        raise IndexError(f"{what} {index}: the corpus has {count}, counted from 0")
+    return int(index)
+
+
+def _split_number(name: str) -> int:
+    if name not in SPLITS:
+        raise UsageError(unknown_name("split", name, SPLITS))
+    return SPLITS.index(name)

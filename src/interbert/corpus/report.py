@@ -1,0 +1,77 @@
+"""What building a corpus kept and dropped, with reasons and examples: printed by the command, kept in corpus.json."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+EXAMPLES = 5
+
+
+@dataclass
+class CorpusReport:
+    """Counts of one build.
+
+    captions, pictures: how many were seen ("read", "in the store") and "kept".  dropped: captions by reason.
+    unused: pictures of the store by reason.  notes: what was changed but kept.  splits: texts and images of each.
+    examples: up to five of each reason.  malformed: places of the source that could not be read, the first ten.
+    """
+
+    captions: dict[str, int] = field(default_factory=lambda: {"read": 0, "kept": 0})
+    pictures: dict[str, int] = field(default_factory=lambda: {"in the store": 0, "kept": 0})
+    dropped: dict[str, int] = field(default_factory=dict)
+    unused: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
+    splits: dict[str, dict[str, int]] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    malformed: list[str] = field(default_factory=list)
+
+    def drop(self, reason: str, example: str) -> None:
+        """Counts one caption that is not in the corpus."""
+        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+        self._show(reason, example)
+
+    def leave(self, reason: str, example: str) -> None:
+        """Counts one picture of the store that is not in the corpus."""
+        self.unused[reason] = self.unused.get(reason, 0) + 1
+        self._show(reason, example)
+
+    def note(self, what: str, count: int = 1, example: str | None = None) -> None:
+        """Counts what is worth knowing though nothing was dropped."""
+        if count:
+            self.notes[what] = self.notes.get(what, 0) + count
+            if example is not None:
+                self._show(what, example)
+
+    def _show(self, reason: str, example: str) -> None:
+        shown = self.examples.setdefault(reason, [])
+        if len(shown) < EXAMPLES:
+            shown.append(example if len(example) <= 120 else example[:117] + "...")
+
+    def to_json(self) -> dict[str, Any]:
+        """What corpus.json keeps."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """The report for people, a line each."""
+        lines = [
+            f"captions  {self.captions['read']:>9,} read  {self.captions['kept']:>9,} kept",
+            f"pictures  {self.pictures['in the store']:>9,} in the store  {self.pictures['kept']:>9,} kept",
+        ]
+        lines += [
+            f"  {name:<10} {n['texts']:>9,} texts of {n['images']:>8,} pictures" for name, n in self.splits.items()
+        ]
+        for title, counts in (
+            ("captions dropped", self.dropped),
+            ("pictures not used", self.unused),
+            ("notes", self.notes),
+        ):
+            if counts:
+                lines.append(f"{title}:")
+                for reason, count in sorted(counts.items(), key=lambda item: -item[1]):
+                    example = self.examples.get(reason, [""])[0]
+                    lines.append(f"  {count:>9,}  {reason}" + (f"   e.g. {example}" if example else ""))
+        return lines + [f"  cannot be read: {place}" for place in self.malformed]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
