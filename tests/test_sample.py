@@ -42,8 +42,8 @@ def test_there_are_about_850_pictures_each_named_once_in_two_languages(products:
 
 
 def test_a_picture_carries_its_name_its_kind_and_its_category_as_texts(products: list[dict[str, Any]]) -> None:
-    assert titled(products, "penguin")["texts"] == ["penguin", "a bird", "animals and nature"]
-    assert titled(products, "trumpet")["texts"] == ["trumpet", "a musical instrument", "objects"]
+    assert titled(products, "penguin")["captions"] == ["penguin", "a bird", "animals and nature"]
+    assert titled(products, "trumpet")["captions"] == ["trumpet", "a musical instrument", "objects"]
 
 
 def test_no_name_speaks_of_a_skin_tone(products: list[dict[str, Any]]) -> None:
@@ -59,7 +59,7 @@ def test_pictures_stand_on_white_without_transparency(folder: Path, products: li
 
 
 def test_every_topic_is_a_text_of_some_pictures(folder: Path, products: list[dict[str, Any]]) -> None:
-    texts = [text for product in products for text in product["texts"]]
+    texts = [text for product in products for text in product["captions"]]
     assert (folder / "topics.txt").read_text(encoding="utf-8").splitlines() == list(TOPICS)
     assert len(TOPICS) == 10
     assert min(texts.count(topic) for topic in TOPICS) >= 20

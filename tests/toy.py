@@ -1,4 +1,4 @@
-"""A toy to train in tests: a model of a few hundred weights that learns which of 20 words a text has, and whether it matches."""
+"""A toy to train in tests: a few hundred weights that learn which of 20 words a text has, and whether it matches."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ WORDS, TEXT = 20, 6
 
 
 class ToyModel(nn.Module):
-    """Words -> states through two layers with dropout; a head for words and one for matching, used outside `forward`."""
+    """Words -> states through two layers with dropout; heads for words and matching, used outside `forward`."""
 
     def __init__(self, dropout: float = 0.1, size: int = 16) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(5)
         self.embedding = nn.Embedding(WORDS, size)
-        self.layers = nn.ModuleList([nn.Linear(size, size), nn.Linear(size, size)])
+        self.layers = nn.ModuleList([nn.Sequential(nn.Linear(size, size), nn.Tanh()) for _ in range(2)])
         self.norm, self.dropout = nn.LayerNorm(size), nn.Dropout(dropout)
         self.word_head, self.match_head = nn.Linear(size, WORDS), nn.Linear(size, 2)
         self.word_head.weight = self.embedding.weight  # tied, as in BERT
@@ -34,7 +34,7 @@ class ToyModel(nn.Module):
         assert batch.words is not None
         states = self.embedding(batch.words) * self.scale
         for layer in self.layers:
-            states = self.norm(states + self.dropout(torch.tanh(layer(states))))
+            states = self.norm(states + self.dropout(layer(states)))
         return states
 
 

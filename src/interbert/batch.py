@@ -137,8 +137,9 @@ class Batch:
 
     def with_images_of(self, which: Tensor) -> Batch:
         """The texts as they are, each with the picture of another pair. which: int64 [B], the pair it is taken from."""
-        moved = {name: getattr(self, name) for name in (*_IMAGE_FIELDS, "images")}
-        return replace(self, **{name: None if value is None else value[which] for name, value in moved.items()})
+        moved: dict[str, Any] = {name: getattr(self, name) for name in (*_IMAGE_FIELDS, "images")}
+        moved = {name: None if value is None else value[which] for name, value in moved.items()}
+        return replace(self, negatives="given", **moved)
 
     def text_alone(self) -> Batch:
         """The texts without their regions: the `alone` mode of the text side."""

@@ -28,7 +28,7 @@ def ranks(scores: ArrayLike, relevant: ArrayLike) -> NDArray[np.int64]:
     """
     scores, relevant = np.asarray(scores, np.float64), np.asarray(relevant, bool)
     best = np.where(relevant, scores, -np.inf).max(1, keepdims=True)
-    return 1 + ((scores >= best) & ~relevant).sum(1)
+    return np.asarray(1 + ((scores >= best) & ~relevant).sum(1), np.int64)
 
 
 def recall_at(found_ranks: ArrayLike, k: int) -> float:

@@ -117,7 +117,7 @@ TOPICS = (
 
 @dataclass(frozen=True)
 class Product:
-    """One line of the catalogue. image: relative to the catalogue. texts: what is true of the picture, in English."""
+    """One line of the catalogue. image: relative to the catalogue. captions: what is true of it, in English."""
 
     id: str
     image: str
@@ -125,7 +125,7 @@ class Product:
     title_zh: str
     category: str
     kind: str
-    texts: tuple[str, ...]
+    captions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _product(entry: Any, kind: str, names: dict[str, Any]) -> Product:
         title_zh=_words(names.get("zh", "")),
         category=entry.category,
         kind=kind,
-        texts=tuple(text for text in (title, kind, phrase) if text),
+        captions=tuple(text for text in (title, kind, phrase) if text),
     )
 
 

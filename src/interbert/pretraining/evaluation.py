@@ -155,7 +155,7 @@ def word_gain(model: InterBert, pool: Pool, stage: Stage) -> dict[str, float | t
             with_image = words_right(model, model(batch), batch)
             without = words_right(model, model(batch.text_alone()), batch)
             of_text = scored_words(batch).sum(1).tolist()
-            for one, other in zip(with_image.split(of_text), without.split(of_text), strict=True):
+            for one, other in zip(torch.split(with_image, of_text), torch.split(without, of_text), strict=True):
                 rows.append((int(one.sum()), int(other.sum()), len(one)))
     counts = np.array([row for row in rows if row[2]], np.float64)
     if not len(counts):

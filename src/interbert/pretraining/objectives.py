@@ -82,7 +82,7 @@ def losses_with_alone(model: InterBert, batch: Batch) -> dict[str, Tensor]:
 def alone_loss(margins: Tensor, own: Tensor) -> Tensor:
     """Contrast in both directions, summed over the pairs and halved: each text finds its picture, each picture its text.
 
-    margins: [B, B].  own: bool [B, B], true where text and picture belong together (several texts may share a picture).
+    margins: [B, B].  own: bool [B, B], true where text and picture belong together. Returns the sum over pairs.
 
     >>> round(float(alone_loss(torch.zeros(2, 2), torch.eye(2, dtype=torch.bool))) / 2, 4)      # ln 2
     0.6931

@@ -255,8 +255,8 @@ class _Run:
             numbers = {"losses": {name: repr(value) for name, value in sums.items()}, "gradient_norm": repr(norm)}
             write_json(file, {"step": self.at.step, **numbers, "ids": ids})
         raise InterbertError(
-            f"step {self.at.step}: a loss or the gradient is not finite (sums {sums}, gradient norm {norm}). Its pairs are "
-            f"in {file}, the last checkpoint is from before it; try precision=fp32 or a smaller learning_rate."
+            f"step {self.at.step}: a loss or the gradient is not finite (sums {sums}, gradient norm {norm}). Its "
+            f"pairs are in {file}, the last checkpoint is from before it; try precision=fp32 or a smaller learning_rate."
         )
 
     def _after_step(self, journal: Journal, norm: float, pace: _Pace) -> None:

@@ -85,10 +85,12 @@ class Shared:
 
     def __init__(self, model: nn.Module, parallel: Parallel) -> None:
         self.model = model
-        self._module: nn.Module | FSDPModule = Inside(model)
+        self._module: Any = Inside(model)  # Any: FSDP's class is none of nn.Module for a type checker
         if parallel.kind == "ddp":
             devices = [parallel.device.index] if parallel.device.type == "cuda" else None
-            self._module = DistributedDataParallel(Inside(model), device_ids=devices, find_unused_parameters=True)
+            self._module.register_parameter("never_used", nn.Parameter(torch.zeros((), device=parallel.device)))
+            # A stage need not use every head. Where all are used, DDP warns that it looked for nothing: let it find one.
+            self._module = DistributedDataParallel(self._module, device_ids=devices, find_unused_parameters=True)
         if parallel.kind == "fsdp":
             _same_start(model)
             for layer in _layers(model):
@@ -97,7 +99,7 @@ class Shared:
 
     def run(self, function: Callable[[nn.Module], Result]) -> Result:
         """`function(model)`, differentiable."""
-        return cast(Result, cast(nn.Module, self._module)(function))
+        return cast(Result, self._module(function))
 
     def look(self, function: Callable[[nn.Module], Result]) -> Result:
         """`function(model)` without gradients, in evaluation mode, on every process alike."""

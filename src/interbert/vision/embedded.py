@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -103,15 +104,13 @@ class EmbeddedExtractor(Extractor):
     def maps(self, image: Image.Image) -> centernet.Maps:
         """The network's outputs for an upright RGB picture."""
         pixels, scale = centernet.letterbox(image)
-        heat, sides, head, deep = (torch.from_numpy(output[0]) for output in self._network()(pixels))
+        heat, sides, head, deep = (torch.from_numpy(output[0]) for output in self.network(pixels))
         return centernet.Maps(heat, sides, head, deep, scale, (image.width * scale, image.height * scale))
 
-    def _network(self) -> Network:
-        """The network, loaded when it is first used (an extractor travels to worker processes without it)."""
-        if "network" not in self.__dict__:
-            self.__dict__["network"] = load_network(self.backend)
-        network: Network = self.__dict__["network"]
-        return network
+    @cached_property
+    def network(self) -> Network:
+        """Letterboxed picture -> `centernet.OUTPUTS`. Loaded when first used, never sent to another process."""
+        return load_network(self.backend)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "network"}

@@ -101,13 +101,6 @@ class Manifest:
         """Committed bytes of each shard."""
         return dict(self.rows("SELECT shard, length FROM shards ORDER BY shard"))
 
-    def place(self, id: str) -> tuple[int, int, int, int] | None:
-        """(number, shard, offset, length) of the record with that id."""
-        if not is_storable(id):
-            return None
-        found = self.rows("SELECT number, shard, offset, length FROM records WHERE id = ?", (id,))
-        return found[0] if found else None
-
     def entry(self, id: str) -> Entry | None:
         """The whole row of an id, its checksum verified."""
         found = self.rows("SELECT * FROM records WHERE id = ?", (id,)) if is_storable(id) else []

@@ -10,6 +10,7 @@ import importlib
 import struct
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,10 @@ from interbert.errors import InterbertError
 MAGIC = b"RGN1"
 ALIGNMENT = 64  # bytes; records and features begin at a multiple, so that arrays need no copy
 FEATURE_TYPES = {"float16": 2, "float32": 4}  # name -> bytes a number
-_HEADER = struct.Struct("<4s I Q 8I 16x")  # magic, crc, length, then as in `Header`
+_LABELS, _BOXES, _CONFIDENCE, _PROBABILITIES = (np.dtype(name) for name in ("<i8", "<f4", "<f4", "<f2"))
+_FEATURES = {size: np.dtype(f"<f{size}") for size in FEATURE_TYPES.values()}
+# magic, CRC, length, regions, feature size, classes, bytes of a feature, width, height, bytes of the id, 0
+_HEADER = struct.Struct("<4s I Q 8I 16x")
 _CHECKED_FROM = 8  # the CRC covers everything behind itself
 _SHARD_HEADER = struct.Struct("<16s I I 40x")
 
@@ -46,21 +50,6 @@ class StoreCorrupt(InterbertError):
         self.shard, self.offset, self.id = shard, offset, id
 
 
-class Header(NamedTuple):
-    """The numbers at the front of a record. length: bytes of the whole record. classes: 0 without probabilities."""
-
-    crc: int
-    length: int
-    regions: int
-    feature_size: int
-    classes: int
-    feature_bytes: int
-    width: int
-    height: int
-    id_bytes: int
-    reserved: int = 0
-
-
 class _Layout(NamedTuple):
     """Where the parts of a record begin, in bytes from its own beginning."""
 
@@ -73,6 +62,7 @@ class _Layout(NamedTuple):
     end: int
 
 
+@lru_cache(4096)
 def _layout(regions: int, feature_size: int, classes: int, feature_bytes: int, id_bytes: int) -> _Layout:
     labels = _HEADER.size
     boxes = labels + 8 * regions
@@ -114,15 +104,15 @@ def pack(id: str, regions: Regions, feature_type: str) -> bytes:
         raise InterbertError(f"an id must be valid Unicode, not empty, without NUL; got {id!r}, rename the picture")
     name = id.encode()
     parts = {
-        "labels": np.asarray(regions.labels, "<i8"),
-        "boxes": np.asarray(regions.boxes, "<f4"),
-        "confidence": np.asarray(regions.confidence, "<f4"),
+        "labels": np.asarray(regions.labels, _LABELS),
+        "boxes": np.asarray(regions.boxes, _BOXES),
+        "confidence": np.asarray(regions.confidence, _CONFIDENCE),
         "features": _narrowed(id, regions.features, feature_type),
     }
     classes = 0
     if regions.probabilities is not None:
         classes = regions.probabilities.shape[1]
-        parts["probabilities"] = regions.probabilities.astype("<f2")
+        parts["probabilities"] = np.asarray(regions.probabilities, _PROBABILITIES)
     for part, values in parts.items():
         if not np.isfinite(values).all():
             raise InterbertError(f"'{id}': {part} has a number that is not finite; mend the extractor")
@@ -142,7 +132,7 @@ def pack(id: str, regions: Regions, feature_type: str) -> bytes:
 def _narrowed(id: str, features: Any, feature_type: str) -> Any:
     """Features in the store's own type. What float16 cannot hold is an error, never an infinity."""
     with np.errstate(over="ignore"):
-        narrow = np.asarray(features, "<f2" if feature_type == "float16" else "<f4")
+        narrow = np.asarray(features, _FEATURES[FEATURE_TYPES[feature_type]])
     if not np.isfinite(narrow).all() and np.isfinite(features).all():
         largest = float(np.abs(features).max())
         raise InterbertError(
@@ -153,44 +143,40 @@ def _narrowed(id: str, features: Any, feature_type: str) -> Any:
 
 def is_storable(id: str) -> bool:
     """Whether an id can be in a store: not empty, no NUL, whole characters only (no lone surrogates)."""
-    return bool(id) and "\0" not in id and not any("\ud800" <= letter <= "\udfff" for letter in id)
+    try:
+        name = id.encode()
+    except UnicodeEncodeError:
+        return False
+    return name != b"" and b"\0" not in name
 
 
-def read_header(memory: Any, offset: int) -> Header | None:
-    """The header at `offset`, or None where no record begins there or its numbers contradict each other."""
-    if offset + _HEADER.size > len(memory):
-        return None
-    magic, *numbers = _HEADER.unpack_from(memory, offset)
-    header = Header(*numbers)
-    at = _layout(header.regions, header.feature_size, header.classes, header.feature_bytes, header.id_bytes)
-    fits = at.end == header.length and offset + at.end <= len(memory) and header.feature_bytes in (2, 4)
-    return header if magic == MAGIC and fits else None
-
-
-def is_whole(memory: Any, offset: int, header: Header) -> bool:
-    """Whether the record's bytes are those that were written."""
+def is_whole(memory: Any, offset: int, length: int) -> bool:
+    """Whether the `length` bytes at `offset` are a record as it was written: by its checksum."""
     with memoryview(memory) as view:
-        return crc32(view[offset + _CHECKED_FROM : offset + header.length]) == header.crc
+        found = crc32(view[offset + _CHECKED_FROM : offset + length])
+    return bool(found == int.from_bytes(memory[offset + 4 : offset + _CHECKED_FROM], "little"))
 
 
-def unpack(memory: Any, offset: int, header: Header) -> tuple[bytes, Regions]:
-    """The id (UTF-8) and the regions of a record, as views of `memory`: nothing is copied."""
-    count, width = header.regions, header.feature_size
-    at = _layout(count, width, header.classes, header.feature_bytes, header.id_bytes)
-    kind = "<f2" if header.feature_bytes == 2 else "<f4"
+def unpack(memory: Any, offset: int, length: int) -> tuple[bytes, Regions] | None:
+    """The id (UTF-8) and the regions of a record, as views of `memory`: nothing is copied. None where it isn't one."""
+    if length < _HEADER.size:
+        return None
+    magic, _, size, count, width, classes, feature_bytes, *image_size, id_bytes, _ = _HEADER.unpack_from(memory, offset)
+    at = _layout(count, width, classes, feature_bytes, id_bytes)
+    if magic != MAGIC or not size == at.end == length or feature_bytes not in _FEATURES:
+        return None
     probabilities = None
-    if header.classes:
-        flat = np.frombuffer(memory, "<f2", count * header.classes, offset + at.probabilities)
-        probabilities = flat.reshape(count, header.classes)
+    if classes:
+        probabilities = np.ndarray((count, classes), _PROBABILITIES, memory, offset + at.probabilities)
     regions = _trusted(
-        features=np.frombuffer(memory, kind, count * width, offset + at.features).reshape(count, width),
-        boxes=np.frombuffer(memory, "<f4", count * 4, offset + at.boxes).reshape(count, 4),
-        image_size=(header.width, header.height),
-        labels=np.frombuffer(memory, "<i8", count, offset + at.labels),
-        confidence=np.frombuffer(memory, "<f4", count, offset + at.confidence),
+        features=np.ndarray((count, width), _FEATURES[feature_bytes], memory, offset + at.features),
+        boxes=np.ndarray((count, 4), _BOXES, memory, offset + at.boxes),
+        image_size=tuple(image_size),
+        labels=np.ndarray((count,), _LABELS, memory, offset + at.labels),
+        confidence=np.ndarray((count,), _CONFIDENCE, memory, offset + at.confidence),
         probabilities=probabilities,
     )
-    return memory[offset + at.id : offset + at.id + header.id_bytes], regions
+    return memory[offset + at.id : offset + at.id + id_bytes], regions
 
 
 def _trusted(**values: Any) -> Regions:

@@ -26,7 +26,6 @@ from interbert.vision.shards import (
     check_shard,
     crc32,
     is_whole,
-    read_header,
     shard_header,
     shard_name,
     unpack,
@@ -200,10 +199,10 @@ class RegionStore:
     def _find(self, id: str) -> _Place | None:
         place = self._places.get(id)
         if place is None:
-            found = self._manifest.place(id)
-            if found is None or found[0] >= self._count:
+            entry = self._manifest.entry(id)
+            if entry is None or entry.number >= self._count:
                 return None
-            place = _Place(*found)
+            place = _Place(entry.number, entry.shard, entry.offset, entry.length)
             if len(self._places) < _REMEMBERED:
                 self._places[id] = place
         return place
@@ -219,17 +218,16 @@ class RegionStore:
         memory = self._maps.get(shard) or self._map(shard)
         if offset + length > memory.size():  # touching a page behind the end would kill the process
             raise self._damage(id, shard, offset, f"is cut off: the file ends at byte {memory.size()}")
-        header = read_header(memory, offset)
-        if header is None or header.length != length:
-            raise self._damage(id, shard, offset, "does not begin as a record")
         if again or self._verify == "every" or (self._verify == "first" and not self._verified[number]):
-            if not is_whole(memory, offset, header):
+            if not is_whole(memory, offset, length):
                 raise self._damage(id, shard, offset, "has another checksum than was written")
             self._verified[number] = 1
-        name, regions = unpack(memory, offset, header)
-        if name != id.encode():
-            raise self._damage(id, shard, offset, f"belongs to {name!r}")
-        return regions
+        found = unpack(memory, offset, length)
+        if found is None:
+            raise self._damage(id, shard, offset, "contradicts itself or the manifest")
+        if found[0] != id.encode():
+            raise self._damage(id, shard, offset, f"belongs to {found[0]!r}")
+        return found[1]
 
     def _map(self, shard: int) -> mmap.mmap:
         memory = self._maps.get(shard)

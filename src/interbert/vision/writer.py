@@ -55,7 +55,7 @@ class RegionWriter:
         return self._committed + len(self._pending)
 
     def __contains__(self, id: object) -> bool:
-        return isinstance(id, str) and (id in self._pending or self._manifest.place(id) is not None)
+        return isinstance(id, str) and (id in self._pending or self._manifest.entry(id) is not None)
 
     def append(self, id: str, regions: Regions, image: ImageInfo | None = None) -> None:
         """Adds a picture's regions. Any id that is not empty, has no NUL and is not there yet.
