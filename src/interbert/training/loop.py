@@ -256,7 +256,7 @@ class _Run:
             write_json(file, {"step": self.at.step, **numbers, "ids": ids})
         raise InterbertError(
             f"step {self.at.step}: a loss or the gradient is not finite (sums {sums}, gradient norm {norm}). Its "
-            f"pairs are in {file}, the last checkpoint is from before it; try precision=fp32 or a smaller learning_rate."
+            f"pairs are in {file}. The last checkpoint is older; try precision=fp32 or a smaller learning_rate."
         )
 
     def _after_step(self, journal: Journal, norm: float, pace: _Pace) -> None:

@@ -89,7 +89,7 @@ class Shared:
         if parallel.kind == "ddp":
             devices = [parallel.device.index] if parallel.device.type == "cuda" else None
             self._module.register_parameter("never_used", nn.Parameter(torch.zeros((), device=parallel.device)))
-            # A stage need not use every head. Where all are used, DDP warns that it looked for nothing: let it find one.
+            # A stage need not use every head. Where it does, DDP warns that it looked for nothing: let it find one.
             self._module = DistributedDataParallel(self._module, device_ids=devices, find_unused_parameters=True)
         if parallel.kind == "fsdp":
             _same_start(model)
