@@ -6,6 +6,7 @@ the corpus keeps in its corpus.json.
 
 from __future__ import annotations
 
+import json
 import os
 import zlib
 from array import array
@@ -16,8 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interbert.errors import InterbertError
+from interbert.errors import InterbertError, UsageError
 
+FORMAT = "interbert corpus"
+FORMAT_VERSION = 1
 _PENDING = 1 << 16  # numbers kept before they are written
 _BLOCK = 1 << 22  # bytes read at once by a check
 
@@ -92,3 +95,22 @@ def check_array(folder: Path, name: str, description: dict[str, Any]) -> None:
         raise InterbertError(
             f"'{folder / name}.bin' is damaged (CRC-32 {crc:08x}, wanted {description['crc32']}); build again"
         )
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """corpus.json. Raises UsageError where it is not there, InterbertError where it is not one or a newer one."""
+    path = folder / "corpus.json"
+    if not path.is_file():
+        raise UsageError(
+            f"'{folder}' is not a corpus: it has no corpus.json. Make one with  interbert corpus SOURCE --out FOLDER"
+        )
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        form, version = value["format"], value["version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InterbertError(f"'{path}' is damaged ({error!r}); build the corpus again") from error
+    if form != FORMAT or version > FORMAT_VERSION:
+        raise InterbertError(
+            f"'{path}': got {form!r} {version}, wanted {FORMAT!r} up to {FORMAT_VERSION}; update interbert"
+        )
+    return dict(value)

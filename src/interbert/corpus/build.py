@@ -19,8 +19,8 @@ import numpy as np
 from tqdm import tqdm
 
 import interbert
-from interbert.corpus.arrays import open_array
-from interbert.corpus.corpus import FORMAT, FORMAT_VERSION, SPLITS
+from interbert.corpus.arrays import FORMAT, FORMAT_VERSION, open_array
+from interbert.corpus.corpus import SPLITS
 from interbert.corpus.leakage import NO_SPLIT_YET, held_out_together, split_of
 from interbert.corpus.pictures import Pictures, held_out_pictures, pictures_of_store
 from interbert.corpus.readers import NO_SPLIT, Caption, Captions

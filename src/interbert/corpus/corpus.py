@@ -1,13 +1,16 @@
 """A corpus on disk as memory maps: texts joined with the regions of their pictures (4.1). Opening it reads only sizes.
 
 Texts are numbered 0 … len - 1, pictures 0 … images - 1; the texts of a picture are neighbours. `Corpora` puts several
-folders behind the same interface. docs/formats.md describes the files; `build` makes them.
+folders behind the same interface. docs/formats.md describes the files; `build_corpus` makes them.
 """
 
 from __future__ import annotations
 
+import bisect
 import hashlib
+import itertools
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interbert.corpus.arrays import check_array, open_array
+from interbert.corpus.arrays import check_array, open_array, read_description
 from interbert.errors import InterbertError, UsageError, unknown_name
 from interbert.vision.provenance import ExtractorInfo
 
@@ -24,8 +27,6 @@ if TYPE_CHECKING:
     from interbert.text.tokenizer import Tokenizer
     from interbert.vision.store import RegionStore
 
-FORMAT = "interbert corpus"
-FORMAT_VERSION = 1
 SPLITS = ("train", "validation", "test")  # the array `split` holds positions in this tuple
 MIRRORED = "@mirrored"  # ends the id of a record that is a second view of the same picture, not a picture of its own
 
@@ -40,7 +41,7 @@ class Corpus:
     def __init__(self, folder: str | Path, regions: str | Path | None = None) -> None:
         self.folder = Path(folder)
         self._moved_to = None if regions is None else Path(regions)
-        self.description = _description(self.folder)
+        self.description = read_description(self.folder)
         files = self.description["files"]
         self._arrays = {name: open_array(self.folder, name, files[name]) for name in files}
         self._text_offsets, self._image_offsets = self._arrays["text_offsets"], self._arrays["image_offsets"]
@@ -195,8 +196,9 @@ class Corpus:
             raise InterbertError(
                 f"corpus '{self.folder}' has regions of extractor '{self.extractor.name}' "
                 f"({self.extractor.feature_size} numbers each); {who} has '{extractor.name}' "
-                f"({extractor.feature_size}): {difference}. Extract again with  interbert extract IMAGES --extractor {extractor.name} --out STORE  and build the "
-                f"corpus again, or start a new run"
+                f"({extractor.feature_size}): {difference}. Extract again with  "
+                f"interbert extract IMAGES --extractor {extractor.name} --out STORE  and build the corpus again, "
+                f"or start a new run"
             )
         if tokenizer is not None and tokenizer.digest != self.tokenizer_digest:
             size = self.description["tokenizer"]["vocabulary_size"]
@@ -206,23 +208,159 @@ class Corpus:
             )
 
 
-def _description(folder: Path) -> dict[str, Any]:
-    """corpus.json. Raises UsageError where it is not there, InterbertError where it is not one or a newer one."""
-    path = folder / "corpus.json"
-    if not path.is_file():
-        raise UsageError(
-            f"'{folder}' is not a corpus: it has no corpus.json. Make one with  interbert corpus SOURCE --out FOLDER"
-        )
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        form, version = value["format"], value["version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InterbertError(f"'{path}' is damaged ({error!r}); build the corpus again") from error
-    if form != FORMAT or version > FORMAT_VERSION:
-        raise InterbertError(
-            f"'{path}': got {form!r} {version}, wanted {FORMAT!r} up to {FORMAT_VERSION}; update interbert"
-        )
-    return dict(value)
+class Corpora:
+    """Several corpora that read like one: texts and pictures are numbered one after the other.
+
+    A picture that one corpus holds out is not trained on through another: `held_out_elsewhere`.
+    Raises InterbertError where extractors or vocabularies differ, and says which.
+    """
+
+    def __init__(self, corpora: Sequence[Corpus | str | Path]) -> None:
+        if not corpora:
+            raise UsageError("corpora: got none, wanted at least one folder")
+        self.corpora = [corpus if isinstance(corpus, Corpus) else Corpus(corpus) for corpus in corpora]
+        first = self.corpora[0]
+        for other in self.corpora[1:]:
+            other.require(f"corpus '{first.folder}'", first.extractor)
+            if other.tokenizer_digest != first.tokenizer_digest:
+                raise InterbertError(
+                    f"corpora '{first.folder}' and '{other.folder}' were cut with different vocabularies; build one of "
+                    f"them again with the other's tokenizer.json"
+                )
+        self._first_text = list(itertools.accumulate((len(corpus) for corpus in self.corpora), initial=0))
+        self._first_image = list(itertools.accumulate((corpus.images for corpus in self.corpora), initial=0))
+        self.images = self._first_image[-1]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Corpora, (self.corpora,)
+
+    def __len__(self) -> int:
+        """How many texts."""
+        return int(self._first_text[-1])
+
+    def words(self, text: int) -> NDArray[np.int64]:
+        """See `Corpus.words`."""
+        number, at = self._text(text)
+        return self.corpora[number].words(at)
+
+    def length(self, text: int) -> int:
+        """See `Corpus.length`."""
+        number, at = self._text(text)
+        return self.corpora[number].length(at)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int32]:
+        """See `Corpus.lengths`."""
+        return np.concatenate([corpus.lengths for corpus in self.corpora])
+
+    def text(self, text: int) -> str:
+        """See `Corpus.text`."""
+        number, at = self._text(text)
+        return self.corpora[number].text(at)
+
+    def image_of(self, text: int) -> int:
+        """See `Corpus.image_of`."""
+        number, at = self._text(text)
+        return self.corpora[number].image_of(at) + self._first_image[number]
+
+    @cached_property
+    def images_of(self) -> NDArray[np.int32]:
+        """See `Corpus.images_of`."""
+        numbered = zip(self._first_image, self.corpora, strict=False)
+        return np.concatenate([corpus.images_of + np.int32(first) for first, corpus in numbered])
+
+    def image_id(self, image: int) -> str:
+        """See `Corpus.image_id`. Two corpora may have the same id."""
+        number, at = self._image(image)
+        return self.corpora[number].image_id(at)
+
+    def texts_of(self, image: int) -> range:
+        """See `Corpus.texts_of`."""
+        number, at = self._image(image)
+        first, texts = self._first_text[number], self.corpora[number].texts_of(at)
+        return range(texts.start + first, texts.stop + first)
+
+    def split(self, name: str) -> NDArray[np.int64]:
+        """See `Corpus.split`; `train` is without the pictures of `held_out_elsewhere`."""
+        numbered = zip(self._first_text, self.corpora, strict=False)
+        texts = np.concatenate([corpus.split(name) + first for first, corpus in numbered])
+        if name == "train" and self.held_out_elsewhere.size:
+            texts = texts[~np.isin(self.images_of[texts], self.held_out_elsewhere)]
+        return texts
+
+    @cached_property
+    def held_out_elsewhere(self) -> NDArray[np.int64]:
+        """int64: pictures of `train` whose file is a validation or test picture of another of the corpora."""
+        train, hashes = self.image_splits == SPLITS.index("train"), self.image_hashes
+        return np.flatnonzero(train & (hashes != 0) & np.isin(hashes, hashes[~train]))
+
+    @cached_property
+    def image_splits(self) -> NDArray[np.uint8]:
+        """See `Corpus.image_splits`."""
+        return np.concatenate([corpus.image_splits for corpus in self.corpora])
+
+    @cached_property
+    def image_hashes(self) -> NDArray[np.int64]:
+        """See `Corpus.image_hashes`."""
+        return np.concatenate([corpus.image_hashes for corpus in self.corpora])
+
+    def region_count(self, image: int, view: int = 0) -> int:
+        """See `Corpus.region_count`."""
+        number, at = self._image(image)
+        return self.corpora[number].region_count(at, view)
+
+    @cached_property
+    def region_counts(self) -> NDArray[np.uint16]:
+        """See `Corpus.region_counts`."""
+        return np.concatenate([corpus.region_counts for corpus in self.corpora])
+
+    def views(self, image: int) -> int:
+        """See `Corpus.views`."""
+        number, at = self._image(image)
+        return self.corpora[number].views(at)
+
+    def regions(self, image: int, view: int = 0) -> Regions:
+        """See `Corpus.regions`."""
+        number, at = self._image(image)
+        return self.corpora[number].regions(at, view)
+
+    @property
+    def extractor(self) -> ExtractorInfo:
+        """The extractor of all of them."""
+        return self.corpora[0].extractor
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of all of them."""
+        return self.corpora[0].tokenizer()
+
+    @property
+    def tokenizer_digest(self) -> str:
+        """See `Corpus.tokenizer_digest`."""
+        return self.corpora[0].tokenizer_digest
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal sha256 of the digests, in order."""
+        return hashlib.sha256("".join(corpus.digest for corpus in self.corpora).encode()).hexdigest()
+
+    def verify(self) -> None:
+        """See `Corpus.verify`."""
+        for corpus in self.corpora:
+            corpus.verify()
+
+    def require(self, who: str, extractor: ExtractorInfo | None = None, tokenizer: Tokenizer | None = None) -> None:
+        """See `Corpus.require`."""
+        self.corpora[0].require(who, extractor, tokenizer)
+
+    def _text(self, text: int) -> tuple[int, int]:
+        """(which corpus, number in it) of a text."""
+        number = bisect.bisect_right(self._first_text, _checked(text, len(self), "text")) - 1
+        return number, text - self._first_text[number]
+
+    def _image(self, image: int) -> tuple[int, int]:
+        """(which corpus, number in it) of a picture."""
+        number = bisect.bisect_right(self._first_image, _checked(image, self.images, "image")) - 1
+        return number, image - self._first_image[number]
 
 
 def _checked(index: int, count: int, what: str) -> int:
