@@ -65,14 +65,15 @@ class ImageEmbedding(nn.Module):
     The paper's two "MLP"s are one linear layer each, as in the release.
     """
 
+    feature_mean: Tensor | None
+    feature_scale: Tensor | None
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.with_confidence = config.region_confidence
-        self.feature_mean: Tensor | None = None
-        self.feature_scale: Tensor | None = None
-        if config.region_standardised:
-            self.register_buffer("feature_mean", torch.zeros(config.region_feature_size))
-            self.register_buffer("feature_scale", torch.ones(config.region_feature_size))
+        size = config.region_feature_size
+        self.register_buffer("feature_mean", torch.zeros(size) if config.region_standardised else None)
+        self.register_buffer("feature_scale", torch.ones(size) if config.region_standardised else None)
         self.features = nn.Linear(config.region_feature_size, config.hidden_size)
         self.locations = nn.Linear(6 if self.with_confidence else 5, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)

@@ -70,17 +70,15 @@ def losses_with_alone(model: InterBert, batch: Batch) -> dict[str, Tensor]:
     assert batch.is_match is not None
     margins = model.margins_alone(text_vectors.float(), image_vectors.float())
     own = batch.images[:, None] == batch.images[None, :]
-    weights = (
-        (margins if batch.negatives == "hard" else torch.zeros_like(margins)).detach().masked_fill(own, -torch.inf)
-    )
-    drawn = torch.multinomial(weights.softmax(-1), 1)[:, 0]
+    liking = margins.detach() if batch.negatives == "hard" else torch.zeros_like(margins)
+    drawn = torch.multinomial(liking.masked_fill(own, -torch.inf).softmax(-1), 1)[:, 0]
     places = torch.arange(len(batch), device=own.device)
     paired = batch.with_images_of(torch.where(batch.is_match, places, drawn))
     return losses(model, model(paired), paired) | {"alone": alone_loss(margins, own)}
 
 
 def alone_loss(margins: Tensor, own: Tensor) -> Tensor:
-    """Contrast in both directions, summed over the pairs and halved: each text finds its picture, each picture its text.
+    """Contrast both ways, halved: each text finds its picture among the batch's, each picture its text.
 
     margins: [B, B].  own: bool [B, B], true where text and picture belong together. Returns the sum over pairs.
 
