@@ -93,11 +93,17 @@ class Checkpoints:
         return final
 
     def newest(self) -> Path | None:
-        """The newest whole checkpoint, or None where there is none. Those passed over are named on the log."""
-        for folder in sorted(self.folder.glob("step-*"), reverse=True):
+        """The newest whole checkpoint, or None where there is none. Those passed over are named on the log.
+
+        Raises InterbertError where there are some but none is whole: a run is not begun again without asking.
+        """
+        folders = sorted(self.folder.glob("step-*"), reverse=True)
+        for folder in folders:
             if (fault := _fault(folder)) is None:
                 return folder
             log.warning("%s is not whole (%s); looking at the one before", folder, fault)
+        if folders:
+            raise InterbertError(f"{self.folder}: none of {len(folders)} is whole; remove them to begin the run again")
         return None
 
     def _remove_others(self, step: int) -> None:
@@ -130,7 +136,7 @@ def _write(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], facts: Map
     write_json(folder / FACTS, facts)
     for group, named in tensors.items():
         file = folder / f"{group}.safetensors"
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}, file)
+        save_file({name: tensor.contiguous() for name, tensor in named.items()}, file)
         shutil.copymode(folder / FACTS, file)  # safetensors makes files that their owner alone can read
         with open(file, "rb") as written:
             os.fsync(written.fileno())

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from interbert.errors import UsageError
+from interbert.errors import InterbertError, UsageError
 
 TIMING = ("pairs_per_second", "seconds")  # fields of a line that differ from run to run
 Line = dict[str, Any]
@@ -63,8 +63,11 @@ class Journal:
         """One line, at once readable by others."""
         if self._file is None:
             return
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise InterbertError(f"{self._file.name}: could not be written ({error.strerror}); make room") from error
         if self._curves is not None:
             for name, value in _numbers(line):
                 self._curves.add_scalar(name, value, line["step"])

@@ -281,7 +281,7 @@ class _Run:
 
     def _save(self, journal: Journal) -> None:
         if self.saved_at != self.at.step:
-            tensors = tensors_of(self.model, self.optimizer, self.average)
+            tensors = tensors_of(self.model, self.optimizer, self.average, self.parallel)
             if self.parallel.leads:
                 journal.sync()
                 self.checkpoints.save(self.at.step, tensors, {**self.facts, "progress": asdict(self.at)})

@@ -20,12 +20,23 @@ from interbert.training.parallel import Parallel, laid_out_as, whole
 Groups = dict[str, dict[str, Tensor]]
 
 
-def tensors_of(model: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None) -> Groups:
-    """Whole tensors of every group that a checkpoint holds. With FSDP, called by all processes."""
+def tensors_of(
+    model: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None, parallel: Parallel
+) -> Groups:
+    """Whole tensors on the CPU of every group that a checkpoint holds; empty groups but on the process that writes.
+
+    Called by all processes, for with FSDP each gives its part.
+    """
     groups: dict[str, Mapping[str, Tensor]] = {"model": _weights(model), "optimizer": moments(model, optimizer)}
     if average is not None:
         groups["average"] = average.tensors
-    return {group: {name: whole(tensor) for name, tensor in named.items()} for group, named in groups.items()}
+    kept: Groups = {group: {} for group in groups}
+    for group, named in groups.items():
+        for name, tensor in named.items():
+            full = whole(tensor)
+            if parallel.leads:
+                kept[group][name] = full.detach().cpu()
+    return kept
 
 
 def restore(model: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None, saved: Groups) -> None:
