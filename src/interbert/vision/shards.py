@@ -102,20 +102,22 @@ def pack(id: str, regions: Regions, feature_type: str) -> bytes:
     """
     if not is_storable(id):
         raise InterbertError(f"an id must be valid Unicode, not empty, without NUL; got {id!r}, rename the picture")
+    if min(regions.image_size) < 1:
+        raise InterbertError(f"'{id}': got an image size of {regions.image_size}, wanted pixels; mend the extractor")
     name = id.encode()
     parts = {
         "labels": np.asarray(regions.labels, _LABELS),
         "boxes": np.asarray(regions.boxes, _BOXES),
         "confidence": np.asarray(regions.confidence, _CONFIDENCE),
-        "features": _narrowed(id, regions.features, feature_type),
+        "features": _as_type(regions.features, feature_type),
     }
     classes = 0
     if regions.probabilities is not None:
         classes = regions.probabilities.shape[1]
-        parts["probabilities"] = np.asarray(regions.probabilities, _PROBABILITIES)
+        parts["probabilities"] = _as_type(regions.probabilities, "float16")
     for part, values in parts.items():
         if not np.isfinite(values).all():
-            raise InterbertError(f"'{id}': {part} has a number that is not finite; mend the extractor")
+            raise InterbertError(f"'{id}': {_not_finite(part, getattr(regions, part))}")
     shape, feature_bytes = regions.features.shape, FEATURE_TYPES[feature_type]
     at = _layout(shape[0], shape[1], classes, feature_bytes, len(name))
     record = bytearray(at.end)
@@ -129,16 +131,16 @@ def pack(id: str, regions: Regions, feature_type: str) -> bytes:
     return bytes(record)
 
 
-def _narrowed(id: str, features: Any, feature_type: str) -> Any:
-    """Features in the store's own type. What float16 cannot hold is an error, never an infinity."""
-    with np.errstate(over="ignore"):
-        narrow = np.asarray(features, _FEATURES[FEATURE_TYPES[feature_type]])
-    if not np.isfinite(narrow).all() and np.isfinite(features).all():
-        largest = float(np.abs(features).max())
-        raise InterbertError(
-            f"'{id}': a feature of {largest:.6g} does not fit float16 (65504 at most); make a store of float32"
-        )
-    return narrow
+def _as_type(features: Any, feature_type: str) -> Any:
+    with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and is refused as such
+        return np.asarray(features, _FEATURES[FEATURE_TYPES[feature_type]])
+
+
+def _not_finite(part: str, given: Any) -> str:
+    largest = float(np.abs(given).max())
+    if np.isfinite(largest):
+        return f"{part} up to {largest:.6g} do not fit float16 (65504 at most); make a store with float32 features"
+    return f"{part} has a number that is not finite; mend the extractor"
 
 
 def is_storable(id: str) -> bool:

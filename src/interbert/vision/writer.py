@@ -154,6 +154,7 @@ class RegionWriter:
     def _write(self, shard: int, record: bytes) -> int:
         """Puts a record at the shard's end and returns its offset. On an error the shard ends where it did before."""
         before = self._lengths.get(shard, 0)
+        self._broken = True  # until the shard is known to end where it should
         try:
             file = self._shard_file(shard)
             data = memoryview(record if before else shard_header(shard) + record)
@@ -161,12 +162,12 @@ class RegionWriter:
                 while data:
                     data = data[os.write(file, data) :]
             except BaseException:
-                self._broken = True  # unless the next line mends it
                 os.ftruncate(file, before)
                 self._broken = False
                 raise
         except OSError as error:
             raise self._not_written(error) from error
+        self._broken = False
         start = before or len(shard_header(shard))
         self._lengths[shard] = start + len(record)
         return start

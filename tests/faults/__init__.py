@@ -1,0 +1,1 @@
+"""Helpers that break things on purpose: flipped bits, cut files, killed processes, full disks."""
