@@ -42,9 +42,9 @@ def tensors_of(
 def restore(model: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None, saved: Groups) -> None:
     """The inverse of `tensors_of`. Raises InterbertError where the checkpoint is of another model."""
     weights, theirs = _weights(model), saved["model"]
-    for name in weights.keys() | theirs.keys():
-        got = tuple(theirs[name].shape) if name in theirs else "nothing"
-        wanted = tuple(weights[name].shape) if name in weights else "nothing"
+    for name in sorted(weights.keys() | theirs.keys()):
+        got = list(theirs[name].shape) if name in theirs else "nothing"
+        wanted = list(weights[name].shape) if name in weights else "nothing"
         if got != wanted:
             raise InterbertError(
                 f"the checkpoint is of another model: '{name}' is {got}, here {wanted}. "
