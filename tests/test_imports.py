@@ -18,8 +18,8 @@ LEFT_TO_RIGHT = [
     {"tasks", "pretraining"},
     {"training", "weights", "corpus"},
     {"model", "vision", "text"},
-    {"batch", "config"},
-    {"metrics", "vision.boxes", "vision.provenance", "files", "errors"},
+    {"batch", "config", "settings"},
+    {"metrics", "vision.boxes", "vision.provenance", "files", "errors", "webpage"},
 ]
 MODEL_MAY_IMPORT = {"torch", "batch", "config", "errors", "vision.boxes", "model"}
 SAVING_MAY_IMPORT = MODEL_MAY_IMPORT | {"huggingface_hub", "safetensors", "files"}  # model/pretrained.py, and it alone

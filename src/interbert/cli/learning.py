@@ -1,0 +1,127 @@
+"""Verbs that make a model: corpus, pretrain."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from interbert.cli.screen import Screen, verb
+
+FOLDER = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
+FORMATS = ("coco", "flickr", "karpathy", "tsv", "csv", "jsonl")
+
+
+@verb(
+    "corpus",
+    examples=(
+        "interbert corpus demo/catalogue/catalogue.jsonl --format jsonl --regions demo/regions "
+        "--out demo/corpus --set validation_share=0.2",
+        "interbert corpus captions.json --format coco --regions regions --out corpus --leave-out-store test-regions",
+    ),
+)
+@click.argument("source", type=FILE)
+@click.option("--format", "kind", required=True, type=click.Choice(FORMATS), help="How SOURCE is written.")
+@click.option("--regions", required=True, type=FOLDER, help="The region store of the pictures.")
+@click.option("--out", required=True, type=FOLDER, help="The corpus.")
+@click.option(
+    "--tokenizer", default="bert:minilm", show_default=True, help="A vocabulary's file, or bert:FOLDER_OR_ID."
+)
+@click.option("--language", default="en", show_default=True, type=click.Choice(("en", "zh")), help="Of the texts.")
+@click.option("--text-field", help="The column or key of the texts.  [default: the first known]")
+@click.option("--image-field", help="The column or key of the pictures.  [default: the first known]")
+@click.option("--leave-out-store", multiple=True, type=FOLDER, help="Region store of a test set: none of its pictures.")
+@click.option("--leave-out-corpus", multiple=True, type=FOLDER, help="Corpus: none of its held-out pictures.")
+@click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="max_words, validation_share, test_share, …")
+@click.option("--replace", is_flag=True, help="Put it in the place of an older corpus at OUT.")
+def corpus(
+    screen: Screen,
+    source: Path,
+    kind: str,
+    regions: Path,
+    out: Path,
+    tokenizer: str,
+    language: str,
+    text_field: str | None,
+    image_field: str | None,
+    leave_out_store: tuple[Path, ...],
+    leave_out_corpus: tuple[Path, ...],
+    pairs: tuple[str, ...],
+    replace: bool,
+) -> None:
+    """Join captions with their pictures' regions.
+
+    Says what was dropped and why."""
+    from interbert.config import with_settings
+    from interbert.corpus.build import BuildOptions, build_corpus
+    from interbert.corpus.readers import Captions, Fields
+    from interbert.settings import read_pairs
+    from interbert.text.tokenizer import Tokenizer
+    from interbert.vision.store import RegionStore
+    from interbert.weights.bert import find_bert
+
+    options = with_settings(
+        BuildOptions(
+            leave_out_stores=tuple(map(str, leave_out_store)), leave_out_corpora=tuple(map(str, leave_out_corpus))
+        ),
+        {"language": language, **read_pairs(pairs)},
+    )
+    captions = Captions(source, kind, Fields(text_field, image_field))
+    vocabulary = find_bert(tokenizer.removeprefix("bert:")) if tokenizer.startswith("bert:") else Path(tokenizer)
+    with RegionStore(regions) as store:
+        report = build_corpus(
+            captions, store, Tokenizer.load(vocabulary), out, options, replace=replace, progress=screen.progress
+        )
+    screen.show(report.to_json(), [f"{out}:", *report.lines()])
+
+
+@verb(
+    "pretrain",
+    examples=(
+        "interbert pretrain demo/corpus --out demo/run --recipe demo --init bert:minilm",
+        "interbert pretrain corpus --out runs/mine --recipe small --set training.seed=1 --set stages.epochs=4",
+        "interbert pretrain corpus --out runs/mine --recipe small --print-config",
+    ),
+)
+@click.argument("corpora", nargs=-1, required=True, type=FOLDER)
+@click.option("--out", required=True, type=FOLDER, help="The run, made or continued.")
+@click.option("--recipe", required=True, help="The settings to begin with: paper, released, small, tiny, …")
+@click.option("--init", help="bert:FOLDER_OR_ID, bert:minilm (shipped), or a run's folder.  [default: at random]")
+@click.option("--config", "config_file", type=FILE, help="A TOML file of settings that differ from the recipe.")
+@click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="One setting; may be given again.")
+@click.option("--print-config", is_flag=True, help="Print all settings as TOML and do nothing else.")
+def pretrain(
+    screen: Screen,
+    corpora: tuple[Path, ...],
+    out: Path,
+    recipe: str,
+    init: str | None,
+    config_file: Path | None,
+    pairs: tuple[str, ...],
+    print_config: bool,
+) -> None:
+    """Pretrain a model on corpora.
+
+    The same command again goes on exactly where it stopped."""
+    from interbert.recipes import pretraining_recipe
+    from interbert.settings import changed, read_pairs, read_toml, to_toml
+
+    plan = changed(pretraining_recipe(recipe), read_toml(config_file) if config_file else {})
+    plan = changed(plan, read_pairs(pairs))
+    if print_config:
+        screen.show(asdict(plan), to_toml(plan).splitlines())
+        return
+    from interbert.pretraining.run import pretrain as pretrain_corpora
+
+    summary = pretrain_corpora(list(corpora), out, plan, init=init, progress=screen.progress)
+    numbers = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in summary.validation.items())
+    begun = "" if summary.resumed_from is None else f", gone on from step {summary.resumed_from:,}"
+    screen.show(
+        asdict(summary),
+        [
+            f"{out}: {summary.steps:,} steps, {summary.pairs:,} pairs, {summary.seconds / 60:.1f} minutes{begun}",
+            *([f"held-out pictures: {numbers}"] if numbers else []),
+        ],
+    )

@@ -1,0 +1,137 @@
+"""Verbs from pictures to regions: sample, extract, store."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from interbert.cli.screen import Screen, verb
+
+IN_PART, FAILED = 3, 1
+FOLDER = click.Path(path_type=Path)
+
+
+@verb("sample", examples=("interbert sample demo/catalogue",))
+@click.argument("folder", type=FOLDER)
+def sample(screen: Screen, folder: Path) -> None:
+    """Make a small real catalogue in FOLDER.
+
+    About 850 drawn pictures with English and Chinese names, kinds and categories, out of installed packages."""
+    from interbert.sample import make_sample
+
+    report = make_sample(folder)
+    for licence in report.licences:
+        screen.say(licence)
+    line = (
+        f"{report.catalogue}: {report.pictures} pictures, {report.new} of them new; licences in {folder}/LICENCES.txt"
+    )
+    screen.show({**asdict(report), "catalogue": str(report.catalogue)}, [line])
+
+
+@verb(
+    "extract",
+    examples=(
+        "interbert extract photos/ --out regions",
+        "interbert extract demo/catalogue/catalogue.jsonl --out demo/regions --workers 2",
+    ),
+)
+@click.argument("images", type=FOLDER)
+@click.option("--out", required=True, type=FOLDER, help="The region store, made or continued.")
+@click.option("--extractor", default="embedded", show_default=True, help="Which one reads the pictures.")
+@click.option("--max-regions", default=36, show_default=True, help="The best so many of a picture.")
+@click.option("--min-regions", default=10, show_default=True, help="At least so many.")
+@click.option("--min-confidence", default=0.2, show_default=True, help="From this confidence on, beyond the least.")
+@click.option("--workers", type=click.IntRange(0), help="Processes; 0 is none but this.  [default: one a core]")
+@click.option("--mirrored", is_flag=True, help="Also the regions of each picture flipped left to right.")
+def extract(
+    screen: Screen,
+    images: Path,
+    out: Path,
+    extractor: str,
+    max_regions: int,
+    min_regions: int,
+    min_confidence: float,
+    workers: int | None,
+    mirrored: bool,
+) -> int:
+    """Find the regions of every picture.
+
+    IMAGES is a folder, a .txt list, or a .csv or .jsonl catalogue. The same command again goes on where it stopped. A broken picture is skipped, counted, and named in
+    OUT/failures.jsonl; then the exit status is 3.
+    """
+    from interbert.vision.extractor import Extractor, extract_images, image_sources
+
+    made = Extractor.from_name(
+        extractor, max_regions=max_regions, min_regions=min_regions, min_confidence=min_confidence
+    )
+    report = extract_images(
+        image_sources(images), made, out, workers=workers, progress=screen.progress, mirrored=mirrored
+    )
+    lines = [f"{out}: {report.done} pictures extracted, {report.already_there} were there already"]
+    if report.failed:
+        lines.append(f"{len(report.failed)} could not be read; see {out}/failures.jsonl")
+    screen.show(asdict(report), lines)
+    if not report.failed:
+        return 0
+    return IN_PART if report.done or report.already_there else FAILED
+
+
+@verb("info", examples=("interbert store info demo/regions", "interbert store info demo/regions --json"))
+@click.argument("folder", type=FOLDER)
+def store_info(screen: Screen, folder: Path) -> None:
+    """What is in a region store, and what made it."""
+    from interbert.vision.store import describe
+
+    about = describe(folder)
+    extractor, regions = about["extractor"], about["regions_per_picture"]
+    lines = [
+        f"{folder}: {about['pictures']:,} pictures, {about['regions']:,} regions "
+        f"({regions['min']} to {regions['max']} a picture, {regions['mean']} in the mean)",
+        f"extractor {extractor['name']}: {extractor['feature_size']} numbers a region, "
+        f"{len(extractor['classes'])} classes",
+        f"settings {', '.join(f'{name} {value}' for name, value in extractor['settings'].items())}",
+        f"{about['feature_type']}, {about['bytes'] / 1e6:,.1f} MB in {about['shards']} shards",
+    ]
+    if about["writer_process"]:
+        lines.append(f"process {about['writer_process']} is writing to it")
+    screen.show(about, lines)
+
+
+@verb("merge", examples=("interbert store merge first second --out both",))
+@click.argument("stores", nargs=-1, required=True, type=FOLDER)
+@click.option("--out", required=True, type=FOLDER, help="The new store.")
+def store_merge(screen: Screen, stores: tuple[Path, ...], out: Path) -> None:
+    """Copy several region stores into a new one.
+
+    All must be of one extractor."""
+    from interbert.vision.store import merge
+
+    count = merge(list(stores), out)
+    screen.show({"out": str(out), "pictures": count}, [f"{out}: {count} pictures of {len(stores)} stores"])
+
+
+@verb("verify", examples=("interbert store verify demo/regions",))
+@click.argument("folder", type=FOLDER)
+def store_verify(screen: Screen, folder: Path) -> int:
+    """Read every byte and compare the checksums.
+
+    Every damage is a line; then the exit status is 1."""
+    from interbert.vision.store import RegionStore
+
+    with RegionStore(folder) as opened:
+        damages = [str(damage) for damage in opened.damages()]
+        screen.show(
+            {"pictures": len(opened), "damages": damages},
+            damages or [f"{folder}: {len(opened)} pictures, every checksum is right"],
+        )
+    return FAILED if damages else 0
+
+
+STORE_VERBS = (store_info, store_verify, store_merge)
+store = click.Group(
+    "store",
+    commands={str(command.name): command for command in STORE_VERBS},
+    help="Look at, verify and merge region stores.",
+)

@@ -1,0 +1,65 @@
+"""What a verb says and where: results on stdout, notes and progress on stderr; and the options that all verbs share."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+
+@dataclass
+class Screen:
+    """The shared options of the command that runs."""
+
+    as_json: bool = False
+    quiet: bool = False
+    hide_progress: bool = False
+    debug: bool = False
+
+    @property
+    def progress(self) -> bool:
+        """Whether lines of progress are wanted; whoever draws them also looks whether stderr is a terminal."""
+        return not (self.quiet or self.hide_progress)
+
+    def say(self, sentence: str) -> None:
+        """A note for people."""
+        if not self.quiet:
+            sys.stderr.write(sentence + "\n")
+
+    def show(self, value: Any, lines: Iterable[str]) -> None:
+        """The result: `value` as one JSON object where --json is given, else the lines."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+        else:
+            sys.stdout.writelines(line + "\n" for line in lines)
+
+
+def verb(name: str, *, examples: Sequence[str]) -> Callable[[Callable[..., Any]], click.Command]:
+    """A command whose function takes the Screen first; its help ends with the examples."""
+
+    def made(function: Callable[..., Any]) -> click.Command:
+        epilog = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
+        command = click.command(name, epilog=epilog)(click.pass_obj(function))
+        command.params += [_shared_option(field, flag, text) for field, flag, text in _SHARED]
+        return command
+
+    return made
+
+
+_SHARED = (
+    ("as_json", "--json", "The result as one JSON object."),
+    ("quiet", "--quiet", "Nothing on stderr but errors."),
+    ("hide_progress", "--no-progress", "No progress bars."),
+    ("debug", "--debug", "Errors with a traceback."),
+)
+
+
+def _shared_option(field: str, flag: str, text: str) -> click.Option:
+    def note(context: click.Context, _: click.Parameter, value: bool) -> None:
+        setattr(context.obj, field, value)
+
+    return click.Option([flag], is_flag=True, expose_value=False, is_eager=True, callback=note, help=text)
