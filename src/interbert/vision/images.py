@@ -27,7 +27,27 @@ def open_image(source: str | Path | bytes | Image.Image, max_pixels: int = 50_00
     Raises ImageError with a sentence that names the picture.
     """
     name = f"'{source}'" if isinstance(source, str | Path) else "the picture"
-    image = _opened(source, name, max_pixels)
+    if isinstance(source, Image.Image):
+        return _decoded(source, name, max_pixels)
+    with _opened(source, name, max_pixels) as image:
+        return _decoded(image, name, max_pixels)
+
+
+def _opened(source: str | Path | bytes, name: str, max_pixels: int) -> Image.Image:
+    """The picture with its header read."""
+    try:
+        return Image.open(BytesIO(source) if isinstance(source, bytes) else source)
+    except FileNotFoundError as error:
+        raise ImageError(f"{name} does not exist") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{name} has far more pixels than the limit of {max_pixels:,}; make it smaller") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name} is not a picture of a known format") from error
+    except Exception as error:  # parsers of damaged headers raise nearly everything; also folders
+        raise ImageError(f"{name} cannot be read as a picture: {_reason(error)}") from error
+
+
+def _decoded(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
     if image.width * image.height > max_pixels:
         raise ImageError(
             f"{name} has {image.width} x {image.height} pixels, which is more than the limit of {max_pixels:,}; "
@@ -38,22 +58,6 @@ def open_image(source: str | Path | bytes | Image.Image, max_pixels: int = 50_00
         return _rgb(ImageOps.exif_transpose(image))
     except Exception as error:  # decoders of damaged files raise nearly everything
         raise ImageError(f"{name} is damaged: {_reason(error)}; replace it or leave it out") from error
-
-
-def _opened(source: str | Path | bytes | Image.Image, name: str, max_pixels: int) -> Image.Image:
-    """The picture with its header read."""
-    if isinstance(source, Image.Image):
-        return source
-    try:
-        return Image.open(BytesIO(source) if isinstance(source, bytes) else source)
-    except FileNotFoundError as error:
-        raise ImageError(f"{name} does not exist") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{name} has far more pixels than the limit of {max_pixels:,}; make it smaller") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is not a picture of a known format") from error
-    except Exception as error:  # as above; also folders and files that may not be read
-        raise ImageError(f"{name} cannot be read as a picture: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

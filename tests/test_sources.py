@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from interbert.errors import InterbertError
+from interbert.vision.sources import image_sources
+
+
+def touched(folder: Path, *names: str) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+def test_a_folder_gives_its_pictures_in_order_with_ids_without_suffix(tmp_path: Path):
+    folder = touched(tmp_path, "b.jpg", "a.PNG", "dogs/big.one.webp", "notes.txt", ".hidden.jpg", ".cache/c.jpg")
+    sources = image_sources(folder)
+    assert [source.id for source in sources] == ["a", "b", "dogs/big.one"]
+    assert sources[2].path == folder / "dogs" / "big.one.webp"
+
+
+def test_a_list_has_a_path_a_line(tmp_path: Path):
+    (tmp_path / "list.txt").write_text("x/one.jpg\n\n  two.png\n", "utf-8")
+    assert [(s.id, s.path) for s in image_sources(tmp_path / "list.txt")] == [
+        ("x/one", tmp_path / "x" / "one.jpg"),
+        ("two", tmp_path / "two.png"),
+    ]
+
+
+def test_a_csv_catalogue_has_image_and_perhaps_id(tmp_path: Path):
+    (tmp_path / "shop.csv").write_text("id,title,image\n17,红鞋,a.jpg\n,,b.jpg\n", "utf-8")
+    assert [source.id for source in image_sources(tmp_path / "shop.csv")] == ["17", "b"]
+
+
+def test_a_jsonl_catalogue_has_image_and_perhaps_id(tmp_path: Path):
+    (tmp_path / "shop.jsonl").write_text('{"id": 17, "image": "a.jpg"}\n{"image": "b.jpg"}\n', "utf-8")
+    assert [source.id for source in image_sources(tmp_path / "shop.jsonl")] == ["17", "b"]
+
+
+def test_one_picture_is_a_source(tmp_path: Path):
+    touched(tmp_path, "dogs.jpg")
+    assert [source.id for source in image_sources(tmp_path / "dogs.jpg")] == ["dogs"]
+
+
+def test_two_pictures_with_one_id_are_both_named(tmp_path: Path):
+    touched(tmp_path, "a.jpg", "a.png")
+    with pytest.raises(InterbertError, match=r"id 'a': '.*a\.jpg' and '.*a\.png'"):
+        image_sources(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("shop.csv", "title\nshoe\n", "line 2: there is no 'image'"),
+        ("shop.jsonl", '{"image": "a.jpg"}\n{"image": ', "cannot be read"),
+        ("shop.jsonl", '{"image": "a.jpg"}\n[1]\n', "line 2: there is no 'image'"),
+        ("list.txt", "", "has no paths of pictures"),
+        ("list.xml", "<a/>", "no folder"),
+    ],
+)
+def test_a_bad_list_says_what_is_wrong(tmp_path: Path, name: str, content: str, sentence: str):
+    (tmp_path / name).write_text(content, "utf-8")
+    with pytest.raises(InterbertError, match=sentence):
+        image_sources(tmp_path / name)
+
+
+def test_a_missing_folder_and_one_without_pictures_are_errors(tmp_path: Path):
+    with pytest.raises(InterbertError, match="does not exist"):
+        image_sources(tmp_path / "nowhere")
+    with pytest.raises(InterbertError, match="has no pictures"):
+        image_sources(tmp_path)
