@@ -20,7 +20,7 @@ Settings = TypeVar("Settings")
 
 
 def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """A copy of a frozen dataclass with fields changed; keys as in `with_settings`, `stages.epochs` or `stages.0.epochs`.
+    """A copy of a frozen dataclass with fields changed; keys as in `with_settings`, `stages.epochs`, `stages.0.epochs`.
 
     A tuple of dataclasses is replaced whole by a list of mappings, as TOML's [[stages]] gives it.
     Raises UsageError for a key that does not exist (the nearest is suggested) or a value that does not fit.

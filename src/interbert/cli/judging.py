@@ -54,8 +54,8 @@ def score(screen: Screen, text: str, images: tuple[Path, ...], run: str, revisio
 def rank(screen: Screen, text: str, images: Path, run: str, revision: str | None, top_k: int | None) -> int:
     """Pictures by how well they belong to a text.
 
-    Best first. IMAGES is a region store, a folder, a .txt list, or a .csv or .jsonl catalogue. A store is much faster: its pictures
-    need not be read again. A broken picture is skipped and counted; then the exit status is 3.
+    Best first. IMAGES is a region store, a folder, a .txt list, or a .csv or .jsonl catalogue. A store is much faster:
+    its pictures need not be read again. A broken picture is skipped and counted; then the exit status is 3.
     """
     from interbert.scoring.pictures import rank_pictures
     from interbert.scoring.scorer import load
@@ -71,7 +71,8 @@ def rank(screen: Screen, text: str, images: Path, run: str, revision: str | None
 @verb(
     "page",
     examples=(
-        "interbert page demo/corpus --from demo/run --topics demo/catalogue/topics.txt --out demo/index.html",
+        "interbert page demo/corpus --from demo/run --init bert:minilm --topics demo/catalogue/topics.txt "
+        "--out demo/index.html",
         'interbert page demo/corpus --from demo/run --topic "a bird" --topic fruit --out birds.html',
     ),
 )
@@ -80,6 +81,7 @@ def rank(screen: Screen, text: str, images: Path, run: str, revision: str | None
 @click.option("--topic", "topics", multiple=True, help="A text to recall pictures for; may be given again.")
 @click.option("--topics", "topics_file", type=FILE, help="A file of topics, one a line.")
 @click.option("--out", required=True, type=FILE, help="The page.")
+@click.option("--init", help="What the run was started from, as given to pretrain.  [default: at random]")
 @click.option("--split", default="validation", show_default=True, help="Which pictures of the corpus are the pool.")
 @click.option("--best", default=10, show_default=True, type=click.IntRange(1), help="Pictures shown of each topic.")
 def page(
@@ -89,6 +91,7 @@ def page(
     topics: tuple[str, ...],
     topics_file: Path | None,
     out: Path,
+    init: str | None,
     split: str,
     best: int,
 ) -> None:
@@ -99,7 +102,7 @@ def page(
     from interbert.scoring.page import read_topics, recall_page
 
     asked = [*topics, *(read_topics(topics_file) if topics_file else [])]
-    report = recall_page(corpus, run, asked, out, split=split, best=best, progress=screen.progress)
+    report = recall_page(corpus, run, asked, out, init=init, split=split, best=best, progress=screen.progress)
     screen.show(report.to_json(), [*report.lines(), f"open {out}"])
 
 

@@ -58,8 +58,8 @@ def extract(
 ) -> int:
     """Find the regions of every picture.
 
-    IMAGES is a folder, a .txt list, or a .csv or .jsonl catalogue. The same command again goes on where it stopped. A broken picture is skipped, counted, and named in
-    OUT/failures.jsonl; then the exit status is 3.
+    IMAGES is a folder, a .txt list, or a .csv or .jsonl catalogue. The same command again goes on where it stopped. A
+    broken picture is skipped, counted, and named in OUT/failures.jsonl; then the exit status is 3.
     """
     from interbert.vision.extractor import Extractor, extract_images, image_sources
 

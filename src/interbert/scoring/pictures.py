@@ -1,4 +1,4 @@
-"""A text against all pictures of a folder, list, catalogue or region store. Broken pictures are left out and counted."""
+"""A text against all pictures of a folder, list, catalogue or region store. Broken pictures are counted."""
 
 from __future__ import annotations
 

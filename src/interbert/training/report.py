@@ -1,0 +1,141 @@
+"""`report.html` of a run: its losses and accuracies as curves, and example pairs with their pictures and scores.
+
+Enters: a run's folder with its `training.jsonl`, and pairs that were scored. Leaves: one file that needs no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import torch
+
+from interbert.batch import make_batch
+from interbert.corpus.corpus import Corpora, Corpus
+from interbert.model.interbert import InterBert
+from interbert.training.journal import Line, read_journal
+from interbert.webpage import chart, figure, picture_uri, write_page
+
+
+@dataclass(frozen=True)
+class Example:
+    """A pair and its score. picture: a file, or None where it is not known.  belongs: whether the two belong together."""
+
+    text: str
+    picture: Path | None
+    score: float
+    belongs: bool
+
+
+def write_report(run: Path, examples: Sequence[Example] = ()) -> Path:
+    """Writes `report.html` into the run's folder and returns its path. Without `training.jsonl` it has no curves."""
+    journal = run / "training.jsonl"
+    lines = read_journal(journal) if journal.is_file() else []
+    parts = ["<h1>Training report</h1>", f"<p class=soft>{escape(run.name)}</p>", _numbers(lines), _curves(lines)]
+    if examples:
+        parts.append(_examples(examples))
+    write_page(run / "report.html", f"Training report: {run.name}", "\n".join(filter(None, parts)))
+    return run / "report.html"
+
+
+def example_pairs(
+    model: InterBert, corpus: Corpus | Corpora, *, split: str = "validation", count: int = 6, seed: int = 0
+) -> list[Example]:
+    """Texts of a split, each scored with its own picture and with another text's. At most 2 * count pairs."""
+    texts = corpus.split(split)
+    order = texts[torch.randperm(len(texts), generator=torch.Generator().manual_seed(seed)).numpy()]
+    chosen, images = [], set()
+    for text in order.tolist():
+        if corpus.image_of(text) not in images and len(chosen) < count:
+            chosen.append(text)
+            images.add(corpus.image_of(text))
+    if not chosen:
+        return []
+    own = [corpus.image_of(text) for text in chosen]
+    shown = [(text, image) for pair in zip(chosen, own, own[1:] + own[:1], strict=True) for text, image in _both(*pair)]
+    batch = make_batch(
+        [str(text) for text, _ in shown],
+        [corpus.words(text).tolist() for text, _ in shown],
+        [corpus.regions(image) for _, image in shown],
+    )
+    with torch.inference_mode():
+        output = model.eval()(batch.to(next(model.parameters()).device))
+        assert output.text_vector is not None
+        assert output.image_vector is not None
+        scores = model.match_probability(output.text_vector, output.image_vector).tolist()
+    return [
+        Example(corpus.text(text), picture_file(corpus, image), score, corpus.image_of(text) == image)
+        for (text, image), score in zip(shown, scores, strict=True)
+    ]
+
+
+def _both(text: int, own: int, other: int) -> list[tuple[int, int]]:
+    return [(text, own)] if own == other else [(text, own), (text, other)]
+
+
+def picture_file(corpus: Corpus | Corpora, image: int) -> Path | None:
+    """The file a picture's regions were made of, as it was found, or None where the store does not know it."""
+    if isinstance(corpus, Corpora):
+        for part in corpus.corpora:
+            if image < part.images:
+                return picture_file(part, image)
+            image -= part.images
+        raise IndexError(f"the corpora have {corpus.images} images, counted from 0")
+    info = corpus.store.info(corpus.image_id(image))
+    return None if info is None else Path(info.source)
+
+
+def _numbers(lines: Sequence[Line]) -> str:
+    """The last numbers of the run as a table."""
+    steps = [line for line in lines if "losses" in line]
+    if not steps:
+        return "<p class=soft>There is no training.jsonl, or nothing in it yet.</p>"
+    last, checked = steps[-1], [line["validation"] for line in lines if "validation" in line]
+    rows = [("steps", f"{last['step']:,}"), ("minutes", f"{last.get('seconds', 0) / 60:.1f}")]
+    rows += [(f"loss of {_words(name)}", f"{value:.3f}") for name, value in last["losses"].items()]
+    rows += [(f"{_words(name)}, held out", f"{value:.3f}") for name, value in (checked[-1] if checked else {}).items()]
+    cells = "".join(f"<tr><td>{escape(name)}</td><td class=number>{value}</td></tr>" for name, value in rows)
+    return f"<section><h2>At the end</h2><table>{cells}</table></section>"
+
+
+def _curves(lines: Sequence[Line]) -> str:
+    """Each loss over the steps, in training and where it was measured in validation, and each held-out accuracy."""
+    training = _series(lines, "losses")
+    validation = _series(lines, "validation")
+    charts = []
+    for name, points in training.items():
+        measured = validation.pop(f"{name}_loss", [])
+        charts.append(chart(f"Loss of {_words(name)}", {"training": points, "validation": measured}))
+    charts += [chart(f"{_words(name).capitalize()}, held out", {"": points}) for name, points in validation.items()]
+    shown = "".join(f"<div>{one}</div>" for one in charts if one)
+    return f"<section><h2>Over the steps</h2><div class=charts>{shown}</div></section>" if shown else ""
+
+
+def _series(lines: Sequence[Line], kind: str) -> dict[str, list[tuple[float, float]]]:
+    found: dict[str, list[tuple[float, float]]] = {}
+    for line in lines:
+        for name, value in line.get(kind, {}).items():
+            found.setdefault(name, []).append((line["step"], value))
+    return found
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _examples(examples: Sequence[Example]) -> str:
+    kinds = (("Pairs that belong together", True), ("Pairs that do not", False))
+    rows = []
+    for label, belongs in kinds:
+        figures = [
+            figure(one.picture and picture_uri(one.picture), one.text, one.score)
+            for one in examples
+            if one.belongs == belongs
+        ]
+        rows.append(f"<div class=label>{label}</div><div class=row>{''.join(figures)}</div>")
+    return (
+        "<section><h2>Examples</h2><p class=soft>Held-out pictures with a text, and the probability that the two belong "
+        f"together.</p>{''.join(rows)}</section>"
+    )
