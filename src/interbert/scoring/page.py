@@ -1,4 +1,4 @@
-"""A page to look at: held-out pictures recalled for topics, each beside its score and beside what an untrained model recalls.
+"""A page to look at: held-out pictures recalled for topics with their scores, beside what an untrained model recalls.
 
 A picture is right for a topic where the topic is one of the picture's own texts; what the pool holds of them is the
 share that drawing at random would find.
@@ -161,8 +161,8 @@ def _body(report: RecallReport, corpus: Corpus, run: str | Path) -> str:
     pictures = {image: _picture(corpus, image) for image in shown}
     parts += [_topic(topic, corpus, pictures) for topic in report.topics]
     parts.append(
-        f"<footer>Run {escape(str(run))}, corpus {escape(str(corpus.folder))}. Scores are probabilities that picture and "
-        "words belong together. A tick marks pictures that carry the topic among their own texts.</footer>"
+        f"<footer>Run {escape(str(run))}, corpus {escape(str(corpus.folder))}. Scores are probabilities that picture "
+        "and words belong together. A tick marks pictures that carry the topic among their own texts.</footer>"
     )
     return "\n".join(parts)
 
@@ -179,8 +179,8 @@ def _summary(topics: Sequence[Topic]) -> str:
     chance = sum(share(topic) * len(topic.trained) for topic in topics) / best
     return (
         "<section><h2>How often it is right</h2>"
-        f"<p class=soft>Of all pictures shown, {after:.0%} are right after training, {before:.0%} before; drawn at random, "
-        f"{chance:.0%} would be.</p><table><thead><tr><th>Topic</th><th class=number>Trained</th>"
+        f"<p class=soft>Of all pictures shown, {after:.0%} are right after training, {before:.0%} before; drawn at "
+        f"random, {chance:.0%} would be.</p><table><thead><tr><th>Topic</th><th class=number>Trained</th>"
         "<th class=number>Untrained</th><th class=number>In the pool</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></section>"
     )

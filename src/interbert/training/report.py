@@ -21,7 +21,7 @@ from interbert.webpage import chart, figure, picture_uri, write_page
 
 @dataclass(frozen=True)
 class Example:
-    """A pair and its score. picture: a file, or None where it is not known.  belongs: whether the two belong together."""
+    """A pair and its score. picture: a file, or None where it is not known.  belongs: whether they belong together."""
 
     text: str
     picture: Path | None
@@ -46,7 +46,8 @@ def example_pairs(
     """Texts of a split, each scored with its own picture and with another text's. At most 2 * count pairs."""
     texts = corpus.split(split)
     order = texts[torch.randperm(len(texts), generator=torch.Generator().manual_seed(seed)).numpy()]
-    chosen, images = [], set()
+    chosen: list[int] = []
+    images: set[int] = set()
     for text in order.tolist():
         if corpus.image_of(text) not in images and len(chosen) < count:
             chosen.append(text)
@@ -130,12 +131,12 @@ def _examples(examples: Sequence[Example]) -> str:
     rows = []
     for label, belongs in kinds:
         figures = [
-            figure(one.picture and picture_uri(one.picture), one.text, one.score)
+            figure(picture_uri(one.picture) if one.picture else None, one.text, one.score)
             for one in examples
             if one.belongs == belongs
         ]
         rows.append(f"<div class=label>{label}</div><div class=row>{''.join(figures)}</div>")
     return (
-        "<section><h2>Examples</h2><p class=soft>Held-out pictures with a text, and the probability that the two belong "
-        f"together.</p>{''.join(rows)}</section>"
+        "<section><h2>Examples</h2><p class=soft>Held-out pictures with a text, and the probability that the two "
+        f"belong together.</p>{''.join(rows)}</section>"
     )
