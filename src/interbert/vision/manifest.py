@@ -23,9 +23,10 @@ FORMAT_VERSION = 1
 _APPLICATION_ID = 0x49425253  # "IBRS": tells our manifest from other SQLite files
 _WAIT_SECONDS = 60.0  # for another process that is just committing
 _CHUNK = 10_000  # rows fetched at once: no cursor stays open to hold up a writer
+_COLUMNS = "number, id, shard, offset, length, regions, source, sha256, perceptual, checksum"
 _TABLES = (
     "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    "CREATE TABLE shards (shard INTEGER PRIMARY KEY, length INTEGER NOT NULL)",
+    "CREATE TABLE shards (shard INTEGER PRIMARY KEY, length INTEGER NOT NULL, checksum INTEGER NOT NULL)",
     "CREATE TABLE records (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, shard INTEGER NOT NULL,"
     " offset INTEGER NOT NULL, length INTEGER NOT NULL, regions INTEGER NOT NULL, source TEXT, sha256 TEXT,"
     " perceptual INTEGER, checksum INTEGER NOT NULL)",
@@ -49,12 +50,17 @@ class Entry(NamedTuple):
         if self.image is not None:
             signed = self.image.perceptual - (1 << 64 if self.image.perceptual >= 1 << 63 else 0)
             image = (self.image.source, self.image.sha256, signed)
-        columns = (*self[:6], *image)
-        return (*columns, _row_checksum(columns))
+        return _with_checksum((*self[:6], *image))
 
 
-def _row_checksum(columns: Sequence[Any]) -> int:
-    return zlib.crc32("\0".join(map(str, columns)).encode("utf-8", "surrogatepass"))
+def _entry(columns: Sequence[Any]) -> Entry:
+    number, id, shard, offset, length, regions, source, sha256, perceptual = columns
+    image = None if source is None else ImageInfo(source, sha256, perceptual % (1 << 64))
+    return Entry(number, id, shard, offset, length, regions, image)
+
+
+def _with_checksum(columns: Sequence[Any]) -> tuple[Any, ...]:
+    return (*columns, zlib.crc32("\0".join(map(str, columns)).encode()))
 
 
 class Manifest:
@@ -95,42 +101,41 @@ class Manifest:
     def count(self) -> int:
         """Records that are committed."""
         last = self.rows("SELECT max(number) FROM records")[0][0]
+        if not isinstance(last, int | None):
+            raise StoreCorrupt(f"'{self.path}' numbers its last record {last!r}; restore a copy or extract again")
         return 0 if last is None else last + 1
 
     def shards(self) -> dict[int, int]:
         """Committed bytes of each shard."""
-        return dict(self.rows("SELECT shard, length FROM shards ORDER BY shard"))
+        rows = self._checked("SELECT shard, length, checksum FROM shards ORDER BY shard")
+        return dict(rows)
 
     def entry(self, id: str) -> Entry | None:
         """The whole row of an id, its checksum verified."""
-        found = self.rows("SELECT * FROM records WHERE id = ?", (id,)) if is_storable(id) else []
-        return self._entry(found[0]) if found else None
+        found = self._checked(f"SELECT {_COLUMNS} FROM records WHERE id = ?", (id,)) if is_storable(id) else []  # noqa: S608
+        return _entry(found[0]) if found else None
 
     def entries(self, count: int) -> Iterator[Entry]:
         """The first `count` rows in order, checksums verified."""
-        return map(self._entry, self._chunks("*", count))
-
-    def ids(self, count: int) -> Iterator[str]:
-        """The first `count` ids in order."""
-        return (row[1] for row in self._chunks("number, id", count))
-
-    def _chunks(self, columns: str, count: int) -> Iterator[tuple[Any, ...]]:
-        statement = f"SELECT {columns} FROM records WHERE number >= ? AND number < ? ORDER BY number"  # noqa: S608
         for first in range(0, count, _CHUNK):
-            yield from self.rows(statement, (first, min(first + _CHUNK, count)))
+            statement = f"SELECT {_COLUMNS} FROM records WHERE number >= ? AND number < ? ORDER BY number"  # noqa: S608
+            yield from map(_entry, self._checked(statement, (first, min(first + _CHUNK, count))))
 
-    def _entry(self, row: tuple[Any, ...]) -> Entry:
-        number, id, shard, offset, length, regions, source, sha256, perceptual, checksum = row
-        if _row_checksum(row[:-1]) != checksum:
-            raise StoreCorrupt(f"'{self.path}': the row of '{id}' (number {number}) is damaged", id=str(id))
-        image = None if source is None else ImageInfo(source, sha256, perceptual % (1 << 64))
-        return Entry(number, id, shard, offset, length, regions, image)
+    def _checked(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query whose last column is their checksum, without it."""
+        rows = self.rows(statement, values)
+        for row in rows:
+            if _with_checksum(row[:-1]) != row:
+                raise StoreCorrupt(f"'{self.path}': the row {row[:2]} is damaged; restore a copy or extract again")
+        return [row[:-1] for row in rows]
 
     def add(self, entries: Sequence[Entry], shards: dict[int, int]) -> None:
         """Adds rows and the shards' new lengths in one transaction."""
         with self.transaction() as connection:
             connection.executemany(f"INSERT INTO records VALUES ({','.join('?' * 10)})", [e.row() for e in entries])  # noqa: S608
-            connection.executemany("INSERT OR REPLACE INTO shards VALUES (?, ?)", shards.items())
+            connection.executemany(
+                "INSERT OR REPLACE INTO shards VALUES (?, ?, ?)", map(_with_checksum, shards.items())
+            )
 
     def integrity(self) -> str | None:
         """What SQLite finds wrong with its own file, or None."""

@@ -95,7 +95,7 @@ class RegionStore:
 
     def __iter__(self) -> Iterator[str]:
         """The ids, in the order in which they were appended."""
-        return self._manifest.ids(self._count)
+        return (entry.id for entry in self._manifest.entries(self._count))
 
     def __contains__(self, id: object) -> bool:
         return isinstance(id, str) and self._find(id) is not None
@@ -119,8 +119,7 @@ class RegionStore:
 
     def counts(self) -> NDArray[np.int64]:
         """int64 [len]: N of every picture, in the order of iteration."""
-        rows = self._manifest.rows("SELECT regions FROM records WHERE number < ? ORDER BY number", (self._count,))
-        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+        return np.fromiter((entry.regions for entry in self._manifest.entries(self._count)), np.int64)
 
     def fingerprints(self) -> Iterator[tuple[str, ImageInfo]]:
         """(id, picture) of every record whose picture is known: what leakage checks compare."""
