@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 import interbert
@@ -176,9 +177,6 @@ class _Gathered:
                     self.of_picture.append(at)
                     self.ends.append(self.ends[-1] + len(data))
         self._note_ids()
-        for unused in np.flatnonzero(~self._captioned).tolist():
-            reason = self.pictures.excluded.get(unused, "no caption names it")
-            self.report.leave(reason.removeprefix("its picture "), self.pictures.ids[unused])
         before = self.splits
         self.splits = held_out_together(before, self.pictures.hashes)
         self.report.note("pictures moved to the split of an equal picture", int((before != self.splits).sum()))
@@ -231,6 +229,13 @@ class _Gathered:
         self.report.note("captions whose id was given to another before", len(ids) - len(np.unique(ids)))
         self._ids = array("Q")
 
+    def count_unused(self, kept: NDArray[np.bool_]) -> None:
+        """Counts every picture of the store that is not in the corpus, by reason. kept: bool [P]."""
+        for at in np.flatnonzero(~kept).tolist():
+            why = "no caption of it was kept" if self._captioned[at] else "no caption names it"
+            reason = self.pictures.excluded.get(at, why)
+            self.report.leave(reason.removeprefix("its picture "), self.pictures.ids[at])
+
     def picture(self, at: int) -> tuple[str, dict[str, int]]:
         """The id and the numbers of a picture as `CorpusWriter.add_picture` takes them."""
         pictures, most = self.pictures, self.options.max_regions
@@ -269,7 +274,7 @@ def _write(building: Path, gathered: _Gathered, tokenizer: Tokenizer, progress: 
     words = unknown = 0
     with CorpusWriter(building, tokenizer.vocabulary_size) as writer:
         bar = tqdm(total=len(gathered.of_picture), desc="cutting texts", disable=not progress, unit=" texts")
-        last = -1
+        kept, last = np.zeros(len(gathered.pictures), np.bool_), -1
         for block in _blocks(gathered.texts()):
             for (picture, text), ids in zip(block, tokenizer.encode_many([text for _, text in block]), strict=True):
                 if len(ids) == 2:
@@ -281,10 +286,11 @@ def _write(building: Path, gathered: _Gathered, tokenizer: Tokenizer, progress: 
                     ids = [*ids[: limit - 1], tokenizer.sep_id]
                 if picture != last:
                     writer.add_picture(*gathered.picture(picture))
-                    last = picture
+                    kept[picture], last = True, picture
                 writer.add_text(text, ids)
             bar.update(len(block))
         bar.close()
+    gathered.count_unused(kept)
     report.captions["kept"], report.pictures["kept"] = writer.texts, writer.images
     if unknown > gathered.options.max_unknown_share * max(1, words):
         raise InterbertError(
