@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -43,3 +44,11 @@ def test_an_unknown_name_is_an_error_that_names_what_exists(name: str):
 def test_every_extractor_of_the_list_is_called_as_it_is_listed():
     for name in EXTRACTORS:
         assert Extractor.from_name(name).info.name == name
+
+
+def test_the_example_of_the_documentation_is_an_extractor():
+    text = (Path(__file__).parents[1] / "docs" / "new-extractor.md").read_text("utf-8")
+    names: dict[str, Any] = {}
+    exec(text.split("```python\n")[1].split("```")[0], names)
+    (regions,) = names["MeanColour"]().extract([Image.new("RGB", (4, 2), (10, 20, 30))])
+    assert regions.features.tolist() == [[10, 20, 30]]
