@@ -6,7 +6,6 @@ stopped. Nothing heavy is imported before a verb runs.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import traceback
@@ -59,7 +58,6 @@ def run(arguments: Sequence[str]) -> int:
         warnings.showwarning = _show_warning
         try:
             status = program.main(list(arguments), prog_name="interbert", obj=screen, standalone_mode=False)
-            sys.stdout.flush()
             return status if isinstance(status, int) else DONE
         except BaseException as error:
             if screen.debug and not isinstance(error, SystemExit):
@@ -76,9 +74,6 @@ def _status_of(error: BaseException) -> int:
         return INTERRUPTED
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else FAILED
-    if isinstance(error, BrokenPipeError):  # whoever reads has heard enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
     if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "interbert"

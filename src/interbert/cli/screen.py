@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -32,10 +33,12 @@ class Screen:
 
     def show(self, value: Any, lines: Iterable[str]) -> None:
         """The result: `value` as one JSON object where --json is given, else the lines."""
-        if self.as_json:
-            sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
-        else:
-            sys.stdout.writelines(line + "\n" for line in lines)
+        shown = [json.dumps(value, ensure_ascii=False, default=str)] if self.as_json else lines
+        try:
+            sys.stdout.writelines(line + "\n" for line in shown)
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever reads has heard enough; nothing more is written, also not at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def verb(name: str, *, examples: Sequence[str]) -> Callable[[Callable[..., Any]], click.Command]:
