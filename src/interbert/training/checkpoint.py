@@ -83,7 +83,7 @@ class Checkpoints:
         except (OSError, SafetensorError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise InterbertError(
-                f"{final}: the checkpoint could not be written ({error}); the one before is intact. "
+                f"{final}: the checkpoint could not be written ({error}); those before are intact. "
                 "Make room, then give the same command again."
             ) from error
         except BaseException:

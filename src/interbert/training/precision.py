@@ -38,7 +38,7 @@ def fast_matmul(always: bool = False) -> Iterator[bool]:
 
     always: wherever the products are exact, on whichever CPU. The old route is restored on leaving.
     """
-    used = _route_is_exact() and (always or _route_is_faster())
+    used = (always or _route_is_faster()) and _route_is_exact()
     with _onednn_route() if used else _as_it_is():
         yield used
 
