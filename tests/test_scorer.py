@@ -18,7 +18,7 @@ from interbert.config import MATCH_CLASS, ModelConfig
 from interbert.errors import InterbertError
 from interbert.model.interbert import InterBert
 from interbert.scoring import scorer as scorer_module
-from interbert.scoring.scorer import Scorer, load
+from interbert.scoring.scorer import Scorer, TextsCut, load
 from interbert.text.tokenizer import Tokenizer
 from interbert.vision.extractor import Extractor
 from interbert.vision.provenance import ExtractorInfo
@@ -185,7 +185,7 @@ def test_vectors_are_those_of_each_side_read_alone(scorer: Scorer) -> None:
 
 def test_texts_that_are_cut_are_counted_in_one_warning(scorer: Scorer) -> None:
     long, fits = "dogs " * 20, "dogs " * 6
-    with pytest.warns(UserWarning, match="1 of 2 texts are longer than 8 tokens") as said:
+    with pytest.warns(TextsCut, match="1 of 2 texts are longer than 8 tokens") as said:
         scores = scorer.predict([(long, some_regions(3)), (fits, some_regions(3))])
     assert len(said) == 1
     assert scores[0] == pytest.approx(scores[1], abs=1e-6)

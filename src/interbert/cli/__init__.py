@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     """One command. Returns its exit status; never raises, prints one sentence to stderr for what goes wrong."""
     screen = Screen()
     before = signal.signal(signal.SIGTERM, _terminate)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), screen.notes():
         warnings.showwarning = _show_warning
         try:
             status = program.main(list(arguments), prog_name="interbert", obj=screen, standalone_mode=False)
@@ -101,7 +101,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    if issubclass(category, UserWarning):
+    if category.__module__.startswith("interbert."):  # other people's warnings are not for whoever gives a command
         _say(f"note: {message}")
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +33,19 @@ class Screen:
         if not self.quiet:
             sys.stderr.write(sentence + "\n")
 
+    @contextmanager
+    def notes(self) -> Iterator[None]:
+        """Inside, what the library logs is said too."""
+        logger, handler = logging.getLogger("interbert"), _Said(self)
+        level = logger.level
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+
     def show(self, value: Any, lines: Iterable[str]) -> None:
         """The result: `value` as one JSON object where --json is given, else the lines."""
         shown = [json.dumps(value, ensure_ascii=False, default=str)] if self.as_json else lines
@@ -39,6 +54,15 @@ class Screen:
             sys.stdout.flush()
         except BrokenPipeError:  # whoever reads has heard enough; nothing more is written, also not at the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Said(logging.Handler):
+    def __init__(self, screen: Screen) -> None:
+        super().__init__()
+        self._screen = screen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._screen.say(record.getMessage())
 
 
 def verb(name: str, *, examples: Sequence[str]) -> Callable[[Callable[..., Any]], click.Command]:

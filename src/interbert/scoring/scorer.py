@@ -32,6 +32,10 @@ RUN_FILES = ("config.json", "model.safetensors", "tokenizer.json", "extractor.js
 PICTURES_AT_ONCE = 32  # decoded and extracted together; bounds the memory of pictures that are not regions yet
 
 
+class TextsCut(UserWarning):
+    """Texts were longer than the model reads."""
+
+
 def load(path_or_id: str | Path, *, revision: str | None = None, device: str | torch.device | None = None) -> Scorer:
     """The scorer of a run.
 
@@ -204,6 +208,7 @@ class Scorer:
         if cut:
             warnings.warn(
                 f"{len(cut)} of {len(texts)} texts are longer than {limit} tokens; only their beginnings were read",
+                TextsCut,
                 stacklevel=3,
             )
         return words
