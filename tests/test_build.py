@@ -27,9 +27,8 @@ def kept(corpus):
 def test_a_picture_is_found_by_id_by_file_name_and_by_the_last_part_of_its_id(tmp_path, store):
     names = ["a", "a.jpg", "x/y/a.jpg", "http://host/a.png"]
     names += ["folder/b.jpg", "b.jpg", "c.d", "c.d.jpeg", "e/f.jpg"]
-    corpus = make_corpus(
-        tmp_path / "corpus", store, captions(*((name, "a " * at + "dog") for at, name in enumerate(names)))
-    )
+    source = [Caption(name, "a " * at + "dog", "train", name) for at, name in enumerate(names)]
+    corpus = make_corpus(tmp_path / "corpus", store, source)
     assert [id for id, _ in kept(corpus)] == ["a"] * 4 + ["folder/b"] * 2 + ["c.d"] * 2 + ["e/f"]
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")  # the array `split` holds positions in this tuple
 MIRRORED = "@mirrored"  # ends the id of a record that is a second view of the same picture, not a picture of its own
 
+_BLOCK = 1 << 20  # texts looked at at once, where a whole array would double the memory
+
 
 class Corpus:
     """A corpus in `folder`, made by `build_corpus`. Safe to pickle; needs no memory but what is touched.
@@ -68,7 +70,10 @@ class Corpus:
     @cached_property
     def lengths(self) -> NDArray[np.int32]:
         """int32 [texts]: `length` of every text."""
-        return np.diff(self._token_offsets).astype(np.int32)
+        lengths = np.empty(len(self), np.int32)
+        for first in range(0, len(self), _BLOCK):
+            lengths[first : first + _BLOCK] = np.diff(self._token_offsets[first : first + _BLOCK + 1])
+        return lengths
 
     def text(self, text: int) -> str:
         """The text as it was read, blanks at its ends removed."""

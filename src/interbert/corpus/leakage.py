@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from interbert.vision.provenance import ImageInfo
 
 NO_SPLIT_YET = 255
-_BLOCK = 1 << 22  # hash comparisons at once
+_BLOCK = 1 << 18  # hash comparisons at once: they stay in the cache
 
 
 def share_of(image_id: str) -> float:
@@ -64,7 +64,8 @@ def fingerprints_of(infos: Iterable[ImageInfo]) -> tuple[NDArray[np.int64], NDAr
 def look_alike(hashes: NDArray[np.uint64], others: NDArray[np.uint64], distance: int) -> NDArray[np.bool_]:
     """bool [n]: whether a perceptual hash differs from one of `others` [m] in at most `distance` of its 64 bits.
 
-    About 2 ns for each of the n * m comparisons.
+    About 2 ns for each of the n * m comparisons. On Flickr8k: 64 photos saved again in other sizes and proportions are at
+    a distance of 0 to 4; of 2.6 million pairs of different photos the nearest is at 9.
 
     >>> look_alike(np.array([0b0000, 0b0111], np.uint64), np.array([0b0001], np.uint64), 1).tolist()
     [True, False]
