@@ -62,6 +62,12 @@ def test_the_grid_may_be_added_always_within_the_maximum():
     assert confidences(selection, 0.2) == [0.2, 0, 0, 0]
 
 
+@pytest.mark.parametrize("fill", ["grid", "detections+grid"])
+def test_where_the_grid_is_smaller_than_the_minimum_lower_scores_help(fill):
+    selection = Selection(max_regions=8, min_regions=6, min_confidence=0.5, fill=fill, grid=2)
+    assert confidences(selection, 0.4, 0.3, 0.2) == [0.4, 0.3, 0.4, 0, 0, 0]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

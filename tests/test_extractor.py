@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +9,11 @@ import pytest
 from PIL import Image
 
 import interbert
-from interbert.errors import UsageError
+from interbert.errors import InterbertError, UsageError
 from interbert.vision import embedded_weights
+from interbert.vision.embedded import EmbeddedExtractor, Selection
 from interbert.vision.extractor import EXTRACTORS, Extractor
+from interbert.vision.provenance import ExtractorInfo
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +43,18 @@ def test_the_settings_reach_the_extractor():
 def test_an_unknown_name_is_an_error_that_names_what_exists(name: str):
     with pytest.raises(UsageError, match=r"there is no extractor.*embedded"):
         Extractor.from_name(name)
+
+
+def test_an_extractor_is_made_again_from_its_info():
+    made = EmbeddedExtractor(Selection(max_regions=30, fill="detections+grid", grid=3))
+    stored = ExtractorInfo.from_json(json.loads(json.dumps(asdict(made.info))))
+    assert Extractor.from_info(stored) == made
+
+
+def test_an_extractor_that_has_changed_since_is_an_error():
+    info = replace(EmbeddedExtractor().info, weights_sha256="0")
+    with pytest.raises(InterbertError, match="weights_sha256"):
+        Extractor.from_info(info)
 
 
 def test_every_extractor_of_the_list_is_called_as_it_is_listed():

@@ -118,16 +118,17 @@ class EmbeddedExtractor(Extractor):
 
 def choose(maps: centernet.Maps, selection: Selection) -> centernet.Candidates:
     """The boxes that become regions. Detections come first, best first; then the cells of the grid, row by row."""
-    s = selection
+    s, cells = selection, selection.grid**2
     found = centernet.without_overlaps(centernet.peaks(maps), s.overlap, s.max_regions)
     sure = int((found.scores >= s.min_confidence).sum())
-    if s.fill == "detections+grid":
-        return found.select(slice(min(sure, s.max_regions - s.grid**2))).and_then(centernet.grid(maps, s.grid))
     if s.fill == "scores":
         sure = max(sure, min(s.min_regions, len(found)))
-    if sure >= s.min_regions:
+    if s.fill == "detections+grid":
+        sure = min(sure, s.max_regions - cells)
+    elif sure >= s.min_regions:
         return found.select(slice(sure))
-    # a grid, or an even picture with fewer peaks than regions: the cells are all that is left
+    # also an even picture with fewer peaks than `min_regions`: the grid is all that is left
+    sure = max(sure, s.min_regions - cells)
     return found.select(slice(sure)).and_then(centernet.grid(maps, s.grid)).select(slice(s.max_regions))
 
 

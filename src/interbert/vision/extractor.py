@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from interbert.batch import Regions
-from interbert.errors import UsageError, unknown_name
+from interbert.errors import InterbertError, UsageError, unknown_name
 from interbert.vision.extraction import ExtractionReport, extract_images
 from interbert.vision.provenance import ExtractorInfo
 from interbert.vision.sources import ImageSource, image_sources
@@ -42,16 +44,36 @@ class Extractor(ABC):
 
         Raises UsageError where there is none of that name.
         """
-        if name not in EXTRACTORS:
-            raise UsageError(unknown_name("extractor", name, EXTRACTORS))
-        return EXTRACTORS[name](max_regions, min_regions, min_confidence)
+        limits = {"max_regions": max_regions, "min_regions": min_regions, "min_confidence": min_confidence}
+        return _made(name, limits)
+
+    @classmethod
+    def from_info(cls, info: ExtractorInfo) -> Extractor:
+        """The extractor that made regions: the same settings again, also those that `from_name` has no argument for.
+
+        Raises UsageError where its name is unknown, InterbertError where what is here differs from it.
+        """
+        extractor = _made(info.name, info.settings)
+        difference = info.difference(extractor.info)
+        if difference:
+            raise InterbertError(
+                f"the extractor '{info.name}' of this version is another one: {difference}; extract again"
+            )
+        return extractor
 
 
-def _embedded(max_regions: int, min_regions: int, min_confidence: float) -> Extractor:
+def _made(name: str, settings: Mapping[str, Any]) -> Extractor:
+    if name not in EXTRACTORS:
+        raise UsageError(unknown_name("extractor", name, EXTRACTORS))
+    return EXTRACTORS[name](settings)
+
+
+def _embedded(settings: Mapping[str, Any]) -> Extractor:
     from interbert.vision.embedded import EmbeddedExtractor, Selection
 
-    return EmbeddedExtractor(Selection(max_regions, min_regions, min_confidence))
+    known = {field.name for field in fields(Selection)}
+    return EmbeddedExtractor(Selection(**{name: value for name, value in settings.items() if name in known}))
 
 
-EXTRACTORS: dict[str, Callable[[int, int, float], Extractor]] = {"embedded": _embedded}
-"""Name -> function of (max_regions, min_regions, min_confidence). A new extractor is a class and an entry here."""
+EXTRACTORS: dict[str, Callable[[Mapping[str, Any]], Extractor]] = {"embedded": _embedded}
+"""Name -> function of settings: all of an `ExtractorInfo`'s, or some. A new extractor is a class and an entry here."""
