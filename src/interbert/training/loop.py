@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Summary:
-    """How a run ended. losses: the means of the last line. seconds: of training, over all resumes."""
+    """How a run ended. losses: the means of the last line. seconds: of steps alone, over all resumes."""
 
     steps: int
     pairs: int
@@ -85,6 +85,11 @@ def train(
 
     Writes `out/training.jsonl` and `out/checkpoints/`. parallel: from `processes()`; None is this process alone, on the
     model's device. on_log is given every line of the log, on rank 0.
+
+    A run that was stopped or killed ends with the bits of an unbroken one: on a CPU always, on a GPU where its kernels
+    are deterministic. What that takes (threads, processes, libraries, settings, the job's fingerprint) is in the
+    checkpoint, and a difference is refused unless settings.allow_inexact. Then the number of processes may change too,
+    if the fingerprint, which names the pairs of a step, is the same.
 
     Raises InterbertError where a loss or gradient is not finite (its batch is in `out/nan-step-N.json`), a checkpoint
     can not be written, or the one found is of a run that differs; KeyboardInterrupt or SystemExit(143), with a
@@ -188,10 +193,10 @@ class _Run:
                 if together.stop:
                     raise stopped_by(stop.signal or signal.SIGTERM)
                 norm = self._step(batches, together.counts)
-                self.at.pairs += together.pairs
-                pace.note(self.at)
+                pace.end(self.at, together.pairs)
                 journal.advance(sum(self.at.means().values()), pace.pairs_per_second)
                 self._after_step(journal, norm, pace)
+                pace.begin()
         self._save(journal)
 
     def _agreed(self, batches: list[Batch], stop: Interruption) -> _Agreed:
@@ -256,7 +261,8 @@ class _Run:
             write_json(file, {"step": self.at.step, **numbers, "ids": ids})
         raise InterbertError(
             f"step {self.at.step}: a loss or the gradient is not finite (sums {sums}, gradient norm {norm}). Its "
-            f"pairs are in {file}. The last checkpoint is older; try precision=fp32 or a smaller learning_rate."
+            f"pairs are in {file}. To go on from the last checkpoint, which is older, with precision=fp32 or a smaller "
+            "learning_rate, set allow_inexact=true."
         )
 
     def _after_step(self, journal: Journal, norm: float, pace: _Pace) -> None:
@@ -302,25 +308,28 @@ class _Agreed:
 
 
 class _Pace:
-    """How fast it goes: over the last step for people, since the last line for the log."""
+    """How fast steps are, without saves and validations: the last one for people, those of a line for the log."""
 
     def __init__(self, at: Progress) -> None:
         self.pairs_per_second = 0.0
-        self._seconds_before, self._began = at.seconds, time.monotonic()
-        self._step = self._line = (self._began, at.pairs)
+        self._line = (at.seconds, at.pairs)
+        self.begin()
 
-    def note(self, at: Progress) -> None:
-        """A step is done."""
-        now = time.monotonic()
-        at.seconds = self._seconds_before + now - self._began
-        self.pairs_per_second = (at.pairs - self._step[1]) / (now - self._step[0])
-        self._step = (now, at.pairs)
+    def begin(self) -> None:
+        """A step begins, with the wait for its batches."""
+        self._began = time.monotonic()
+
+    def end(self, at: Progress, pairs: int) -> None:
+        """A step of so many pairs is done."""
+        taken = time.monotonic() - self._began
+        self.pairs_per_second = pairs / taken
+        at.seconds += taken
+        at.pairs += pairs
 
     def line(self, at: Progress) -> Line:
         """The fields of a line, which starts a new stretch."""
-        since = self._step[0] - self._line[0]
-        pairs_per_second = (at.pairs - self._line[1]) / since
-        self._line = self._step
+        pairs_per_second = (at.pairs - self._line[1]) / (at.seconds - self._line[0])
+        self._line = (at.seconds, at.pairs)
         return {"pairs_per_second": round(pairs_per_second, 2), "seconds": round(at.seconds, 3)}
 
 

@@ -154,7 +154,8 @@ def processes(kind: Literal["auto", "ddp", "fsdp"] = "auto", timeout_seconds: fl
     """The processes that torchrun started, joined for the block; outside of torchrun, this one alone.
 
     kind: "auto" is DDP. A GPU each where there are any (NCCL), else the CPU (gloo). A process that waits longer than
-    `timeout_seconds` for another stops with an error. Raises UsageError where FSDP is wanted of a single process.
+    `timeout_seconds` for another stops with an error. With FSDP, every process must use the same weights in a step: a
+    loss of nothing still goes through its head. Raises UsageError where FSDP is wanted of a single process.
     """
     world, on_gpu = int(os.environ.get("WORLD_SIZE", "1")), torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if on_gpu else torch.device("cpu")
