@@ -17,10 +17,9 @@ from interbert.batch import Regions, make_batch
 from interbert.config import MATCH_CLASS, ModelConfig
 from interbert.errors import InterbertError
 from interbert.model.interbert import InterBert
-from interbert.scoring import scorer as scorer_module
 from interbert.scoring.scorer import Scorer, TextsCut, load
 from interbert.text.tokenizer import Tokenizer
-from interbert.vision.extractor import Extractor
+from interbert.vision.extractor import EXTRACTORS, Extractor
 from interbert.vision.provenance import ExtractorInfo
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "two", "dog", "dogs", "cat", "play", "red"]
@@ -96,7 +95,7 @@ def run(tmp_path: Path) -> Path:
 @pytest.fixture
 def extractor(monkeypatch: pytest.MonkeyPatch) -> ByColour:
     made = ByColour()
-    monkeypatch.setattr(scorer_module.Extractor, "from_name", lambda name, **limits: made)
+    monkeypatch.setitem(EXTRACTORS, "by-colour", lambda settings: made)
     return made
 
 

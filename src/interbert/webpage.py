@@ -81,7 +81,7 @@ def figure(uri: str | None, caption: str, score: float, *, right: bool = False) 
 
 def chart(title: str, series: Mapping[str, Points]) -> str:
     """Lines over the steps as SVG. series: name -> (step, value) in order; what is not finite is left out."""
-    lines = {name: [(x, y) for x, y in points if math.isfinite(y)] for name, points in series.items()}
+    lines = {name: _thinned([(x, y) for x, y in points if math.isfinite(y)]) for name, points in series.items()}
     lines = {name: points for name, points in lines.items() if points}
     values = [y for points in lines.values() for _, y in points]
     if not values:
@@ -111,6 +111,17 @@ def chart(title: str, series: Mapping[str, Points]) -> str:
     return "".join([*parts, "</svg>"])
 
 
+def _thinned(points: Points, most: int = 150) -> list[tuple[float, float]]:
+    """At most `most` points, each the mean of neighbours.
+
+    >>> _thinned([(0, 1.0), (1, 3.0), (2, 5.0), (3, 7.0)], most=2)
+    [(0.5, 2.0), (2.5, 6.0)]
+    """
+    size = math.ceil(len(points) / most) or 1
+    groups = [points[at : at + size] for at in range(0, len(points), size)]
+    return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]
+
+
 def _line(points: list[tuple[float, float]], colour: str) -> str:
     if len(points) == 1:
         return f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="3" style="fill:{colour}"/>'
@@ -124,7 +135,9 @@ def _ticks(low: float, high: float) -> list[float]:
     >>> _ticks(0.12, 0.93)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
-    span = (high - low) or abs(high) or 1.0
+    if low == high:
+        low, high = min(0.0, 2 * high), max(0.0, 2 * high)
+    span = (high - low) or 1.0
     unit = 10 ** math.floor(math.log10(span / 3))
     step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if span / (unit * factor) <= 4.5)
     first = math.floor(low / step)

@@ -25,8 +25,8 @@ class Screen:
 
     @property
     def progress(self) -> bool:
-        """Whether lines of progress are wanted; whoever draws them also looks whether stderr is a terminal."""
-        return not (self.quiet or self.hide_progress)
+        """Whether bars of progress are wanted: never where stderr is a file."""
+        return not (self.quiet or self.hide_progress) and sys.stderr.isatty()
 
     def say(self, sentence: str) -> None:
         """A note for people."""

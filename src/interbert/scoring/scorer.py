@@ -195,7 +195,7 @@ class Scorer:
 
     def _extractor(self) -> Extractor:
         if self._eyes is None:
-            self._eyes = extractor_of(self.extractor)
+            self._eyes = Extractor.from_info(self.extractor)
         return self._eyes
 
     def _words(self, texts: Sequence[str]) -> list[list[int]]:
@@ -246,19 +246,6 @@ class Scorer:
                 found[which] = vectors(which).float().cpu()
         _check_finite(found, "input")
         return found.numpy()
-
-
-def extractor_of(info: ExtractorInfo) -> Extractor:
-    """The extractor that `info` describes. Raises InterbertError where what is installed is another one."""
-    limits = {name: info.settings[name] for name in ("max_regions", "min_regions", "min_confidence")}
-    extractor = Extractor.from_name(info.name, **limits)
-    difference = info.difference(extractor.info)
-    if difference:
-        raise InterbertError(
-            f"the run was trained with regions of '{info.name}', and the extractor here differs from it: {difference}; "
-            "install the one it was trained with, or train again"
-        )
-    return extractor
 
 
 def _run_folder(path_or_id: str | Path, revision: str | None) -> Path:
