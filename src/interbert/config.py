@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from dataclasses import dataclass, replace
@@ -48,7 +49,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for name, heads in (("heads", self.heads), ("image_heads", self.image_heads or self.heads)):
-            if self.hidden_size % heads:
+            if heads < 1 or self.hidden_size % heads:
                 raise UsageError(f"{name}: got {heads}, which does not divide hidden_size {self.hidden_size}")
 
     def to_json(self) -> dict[str, Any]:
@@ -149,7 +150,11 @@ def _read(value: Any, kind: Any, key: str) -> Any:
         read = json.loads(value.lower() if kind is bool else value) if isinstance(value, str) else value
         if kind is float and isinstance(read, int) and not isinstance(read, bool):
             read = float(read)
-        if origin is tuple and isinstance(read, list):
+        if isinstance(read, float) and not math.isfinite(read):
+            raise ValueError
+        if origin is tuple:
+            if not isinstance(read, list | tuple):
+                raise ValueError
             return tuple(_read(v, choices[0] if choices else Any, key) for v in read)
         if isinstance(kind, type) and (not isinstance(read, kind) or (kind is not bool and isinstance(read, bool))):
             raise ValueError

@@ -1,4 +1,4 @@
-"""Where regions come from: the extractor that made them and the picture they were made of. Stores, corpora and runs keep both."""
+"""Where regions come from: the extractor that made them and their picture. Stores, corpora and runs keep both."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ class ExtractorInfo:
     classes: tuple[str, ...] = ()
     weights_sha256: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # As read back from JSON: a tuple would come back as a list and count as a difference.
+        object.__setattr__(self, "settings", json.loads(json.dumps(self.settings)))
 
     def save(self, path: Path) -> None:
         """Writes `extractor.json`."""
@@ -53,7 +57,7 @@ class ExtractorInfo:
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """The picture of a record. source: its path as it was found.  sha256: of the file.  perceptual: 64-bit difference hash."""
+    """The picture of a record. source: path as it was found.  sha256: of the file.  perceptual: 64-bit dHash."""
 
     source: str
     sha256: str
