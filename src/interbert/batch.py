@@ -45,6 +45,10 @@ class Regions:
             raise ValueError(f"features: got {self.features.shape}, wanted finite numbers [N, D]")
         if self.probabilities is not None and len(self.probabilities) != count:
             raise ValueError(f"probabilities: got {len(self.probabilities)} rows for {count} regions")
+        for name in ("boxes", "confidence", "probabilities"):
+            values = getattr(self, name)
+            if values is not None and not np.isfinite(values).all():
+                raise ValueError(f"{name}: got a number that is not finite")
         wrong = ~((self.boxes[:, 2] > self.boxes[:, 0]) & (self.boxes[:, 3] > self.boxes[:, 1]))
         if wrong.any():
             at = int(wrong.argmax())
