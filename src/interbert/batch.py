@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -94,8 +94,7 @@ class Batch:
 
     Set by the objectives: masked_words bool [B, T], word_targets int64 [B, T] (the words as they were),
     masked_regions bool [B, R], region_targets int64 [B, R] (hard) or float [B, R, C] (soft), is_match bool [B],
-    images int64 [B] (which pictures of the batch are the same). negatives: "given" where each pair is as it stands;
-    else every text has its own picture, and the loss gives another to those that shall not match.
+    images int64 [B] (which pictures of the batch are the same).
     """
 
     ids: list[str]
@@ -112,44 +111,43 @@ class Batch:
     region_targets: Tensor | None = None
     is_match: Tensor | None = None
     images: Tensor | None = None
-    negatives: Literal["given", "random", "hard"] = "given"
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def to(self, device: torch.device | str) -> Batch:
+    def to(self, device: torch.device | str) -> Self:
         """The same batch with every tensor on `device`."""
-        return Batch(**{f.name: _moved(getattr(self, f.name), device) for f in fields(self)})
+        return replace(self, **{f.name: _moved(getattr(self, f.name), device) for f in fields(self)})
 
-    def select(self, which: Tensor) -> Batch:
+    def select(self, which: Tensor) -> Self:
         """The pairs at `which` (int64 [K]), in that order, with padding cut to the longest of them."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
-        chosen = {name: tensor[which] for name, tensor in tensors.items()}
+        chosen: dict[str, Any] = {name: tensor[which] for name, tensor in tensors.items()}
         ids = [self.ids[i] for i in which.tolist()]
-        return Batch(ids=ids, negatives=self.negatives, **chosen).trimmed()
+        return replace(self, ids=ids, **chosen).trimmed()
 
-    def trimmed(self) -> Batch:
+    def trimmed(self) -> Self:
         """The same batch without the columns that are padding in every pair."""
         longest = {
             "text": 0 if self.words_valid is None else int(self.words_valid.sum(1).max()),
             "image": 0 if self.regions_valid is None else int(self.regions_valid.sum(1).max()),
         }
         sides = dict.fromkeys(_TEXT_FIELDS, "text") | dict.fromkeys(_IMAGE_FIELDS, "image")
-        cut = {name: getattr(self, name) for name in sides}
+        cut: dict[str, Any] = {name: getattr(self, name) for name in sides}
         cut = {name: None if value is None else value[:, : longest[sides[name]]] for name, value in cut.items()}
         return replace(self, **cut)
 
-    def with_images_of(self, which: Tensor) -> Batch:
+    def with_images_of(self, which: Tensor) -> Self:
         """The texts as they are, each with the picture of another pair. which: int64 [B], the pair it is taken from."""
         moved: dict[str, Any] = {name: getattr(self, name) for name in (*_IMAGE_FIELDS, "images")}
         moved = {name: None if value is None else value[which] for name, value in moved.items()}
-        return replace(self, negatives="given", **moved)
+        return replace(self, **moved)
 
-    def text_alone(self) -> Batch:
+    def text_alone(self) -> Self:
         """The texts without their regions: the `alone` mode of the text side."""
         return replace(self, **_absent(_IMAGE_FIELDS))
 
-    def image_alone(self) -> Batch:
+    def image_alone(self) -> Self:
         """The regions without their texts: the `alone` mode of the image side."""
         return replace(self, **_absent(_TEXT_FIELDS))
 

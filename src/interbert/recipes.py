@@ -37,15 +37,48 @@ def released() -> Pretraining:
     )
 
 
+NEW_WEIGHTS = (  # what a BERT does not bring
+    "image_embedding",
+    "text_stream",
+    "image_stream",
+    "fusion",
+    "match_head",
+    "word_head",
+    "region_head",
+)
+
+
 def small() -> Pretraining:
-    """For some thousand pictures of one's own on a CPU: 384 wide, 6+3+3 layers; start it from a 384-wide BERT."""
+    """For some thousand pictures of one's own on a CPU: 384 wide, 6+3+3 layers; start it from a 384-wide BERT.
+
+    Beyond the paper, where data is small: four epochs of each side alone come first, by contrast, at half the cost; new
+    weights learn six times as fast as BERT's; regions are left out and pictures mirrored at random.
+    """
     return Pretraining(
         model=preset("small"),
-        stages=(Stage("msm", "mrm", epochs=10, alone=True, negatives="hard"),),
-        batch_size=64,
-        augmentation=Augmentation(mirror=True, region_dropout=0.25),
-        training=Training(learning_rate=2e-4, validate_every=200, checkpoint_minutes=5.0),
+        stages=(
+            Stage("none", "none", epochs=4, matching="alone"),
+            Stage("msm", "mrm", epochs=4),
+            Stage("msm", "mrm", epochs=3, hard_negatives=0.5),
+        ),
+        batch_size=128,
+        masking=Masking(region_targets="soft"),
+        augmentation=Augmentation(mirror=True, region_dropout=0.3),
+        training=Training(
+            learning_rate=1e-4,
+            faster=NEW_WEIGHTS,
+            faster_by=6.0,
+            warmup_share=0.05,
+            validate_every=150,
+            checkpoint_every=None,
+            checkpoint_minutes=5.0,
+        ),
     )
+
+
+def flickr8k() -> Pretraining:
+    """Flickr8k on a CPU of two cores: 3,987 training pictures, 19,928 captions; docs/log.md has what it gives."""
+    return small()
 
 
 def tiny() -> Pretraining:
@@ -63,6 +96,7 @@ PRETRAINING: dict[str, Callable[[], Pretraining]] = {
     "two-stages": two_stages,
     "released": released,
     "small": small,
+    "flickr8k": flickr8k,
     "tiny": tiny,
 }
 

@@ -94,22 +94,25 @@ class InterBert(Pretrained):
 
     def match_logits(self, text_vector: Tensor, image_vector: Tensor) -> Tensor:
         """Two [..., F] to the two matching classes [..., 2] (3.3, "ITM"); class MATCH_CLASS says "belong together"."""
-        return torch.as_tensor(self.match_head(self.fusion(text_vector, image_vector)))
+        with torch.autocast(text_vector.device.type, enabled=False):  # a score of 8 bits would tie too often
+            return torch.as_tensor(self.match_head(self.fusion(text_vector.float(), image_vector.float())))
 
     def margins_alone(self, text_vectors: Tensor, image_vectors: Tensor) -> Tensor:
         """The matching margin of every text with every picture, each read alone: [N, F] and [M, F] to [N, M].
 
         The margin is the logit of "belong together" less the other; of vectors read alone it is an inner product.
         """
+        texts, images = text_vectors.float(), image_vectors.float()
         direction = self.match_head.weight[MATCH_CLASS] - self.match_head.weight[1 - MATCH_CLASS]
         offset = self.match_head.bias[MATCH_CLASS] - self.match_head.bias[1 - MATCH_CLASS]
-        if self.fusion.by_product:
-            return (text_vectors * direction) @ image_vectors.T + offset
-        return (text_vectors @ direction)[:, None] + (image_vectors @ direction)[None, :] + offset
+        with torch.autocast(texts.device.type, enabled=False):
+            if self.fusion.by_product:
+                return (texts * direction) @ images.T + offset
+            return (texts @ direction)[:, None] + (images @ direction)[None, :] + offset
 
     def match_probability(self, text_vector: Tensor, image_vector: Tensor) -> Tensor:
         """The score in [0, 1] that text and picture belong together. Two [..., F] to [...]."""
-        return self.match_logits(text_vector, image_vector).float().softmax(-1)[..., MATCH_CLASS]
+        return self.match_logits(text_vector, image_vector).softmax(-1)[..., MATCH_CLASS]
 
 
 def layer_sizes(config: ModelConfig) -> LayerSizes:

@@ -53,7 +53,8 @@ def epoch_plan(
         part = order[start : start + window * batch_size]
         order[start : start + window * batch_size] = part[np.argsort(lengths[part], kind="stable")]
     batches = order.reshape(steps, batch_size)
-    return texts[batches[torch.randperm(steps, generator=generator).numpy()]]
+    shuffled = batches[torch.randperm(steps, generator=generator).numpy()]
+    return np.asarray(texts[shuffled], np.int64)
 
 
 @dataclass(frozen=True, eq=False)

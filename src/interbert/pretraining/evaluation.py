@@ -22,6 +22,7 @@ from interbert.pretraining.objectives import match_targets, scored_regions, scor
 from interbert.pretraining.stages import Stage
 
 BATCH = 64  # pairs at a time
+QUERIES = 32  # texts of the quick form that rank the pool's pictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,9 @@ def quick_validation(model: InterBert, pool: Pool | None, stage: Stage) -> dict[
     if pool is None:
         return {}
     device = next(model.parameters()).device
+    found = alone_recall(model, pool)
+    if stage.matching == "alone":
+        return found
     right: dict[str, list[NDArray[np.bool_]]] = {"word": [], "region": [], "matching": []}
     with torch.inference_mode():
         for batch in pool.batches(stage):
@@ -76,9 +80,28 @@ def quick_validation(model: InterBert, pool: Pool | None, stage: Stage) -> dict[
             if batch.masked_regions is not None:
                 right["region"].append(_regions_right(model, output, batch).cpu().numpy())
             right["matching"].append(_matching_right(model, output, batch).cpu().numpy())
-    found = {f"{name}_accuracy": float(np.concatenate(rows).mean()) for name, rows in right.items() if rows}
-    place = ranks(score_matrix(model, pool.corpus, pool.texts, pool.images), pool.images[:, None] == pool.images[None])
+    found |= {f"{name}_accuracy": float(np.concatenate(rows).mean()) for name, rows in right.items() if rows}
+    asked = slice(0, QUERIES)
+    scores = score_matrix(model, pool.corpus, pool.texts[asked], pool.images)
+    place = ranks(scores, pool.images[asked, None] == pool.images[None])
     return found | {f"recall_at_{k}": recall_at(place, k) for k in (1, 10)}
+
+
+def alone_recall(model: InterBert, pool: Pool) -> dict[str, float]:
+    """R@1 and R@10 over the pool's pictures by vectors read alone, for one text a picture."""
+    corpus, device = pool.corpus, next(model.parameters()).device
+    texts, images = [], []
+    with torch.inference_mode():
+        for start in range(0, len(pool.texts), BATCH):
+            part = slice(start, start + BATCH)
+            words = [corpus.words(int(text)).tolist() for text in pool.texts[part]]
+            regions = [corpus.regions(int(image)) for image in pool.images[part]]
+            batch = make_batch([""] * len(words), words, regions).to(device)
+            texts.append(model(batch.text_alone()).text_vector)
+            images.append(model(batch.image_alone()).image_vector)
+        scores = model.margins_alone(torch.cat(texts), torch.cat(images)).cpu().numpy()
+    place = ranks(scores, pool.images[:, None] == pool.images[None])
+    return {f"alone_recall_at_{k}": recall_at(place, k) for k in (1, 10)}
 
 
 def words_right(model: InterBert, output: Output, batch: Batch) -> torch.Tensor:
@@ -138,7 +161,7 @@ def score_matrix(
 def _margins(model: InterBert, output: Output) -> torch.Tensor:
     assert output.text_vector is not None
     assert output.image_vector is not None
-    logits = model.match_logits(output.text_vector, output.image_vector).float()
+    logits = model.match_logits(output.text_vector, output.image_vector)
     return logits[..., MATCH_CLASS] - logits[..., 1 - MATCH_CLASS]
 
 

@@ -44,6 +44,13 @@ class Pretraining:
     validation_pool: int = 100  # pictures ranked for a text each while training
 
 
+@dataclass(eq=False)
+class StagedBatch(Batch):
+    """A batch that knows the stage it was made for."""
+
+    stage: Stage = field(default_factory=Stage)
+
+
 class PretrainingJob:
     """Batches of a corpus's training split by a `Pretraining`. Deterministic in (seed, step)."""
 
@@ -86,7 +93,9 @@ class PretrainingJob:
         texts = self._epoch[1][at]
         images = np.array([self.corpus.image_of(int(text)) for text in texts], np.int64)
         pairs = draw_pairs(texts, images, generator_for(self.seed, "negatives", step))
-        return DrawnPairs(texts, images, pairs.is_match) if self.stage_of(step).alone else pairs
+        stage = self.stage_of(step)
+        late = stage.draws_late or stage.matching == "alone"
+        return DrawnPairs(texts, images, pairs.is_match) if late else pairs
 
     def batches(self, step: int, rank: int, world: int) -> list[Batch]:
         """The rank's micro-batches of a step."""
@@ -96,25 +105,24 @@ class PretrainingJob:
         share = size // world
         micro = min(self.plan.micro_batch_size or share, share)
         pairs, stage = self.pairs(step), self.stage_of(step)
-        made = []
+        made: list[Batch] = []
         for start in range(rank * share, (rank + 1) * share, micro):
             places = range(start, min(start + micro, (rank + 1) * share))
             generators = [generator_for(self.seed, "pair", step, place) for place in places]
             batch = self.maker.make(pairs.part(slice(places.start, places.stop)), stage, generators)
-            batch.negatives = stage.negatives if stage.alone else "given"
-            made.append(batch)
+            made.append(StagedBatch(**vars(batch), stage=stage))
         return made
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Scored words, scored regions, pairs."""
-        return objectives.counts(batch)
+        assert isinstance(batch, StagedBatch)
+        return objectives.counts(batch, batch.stage)
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Sums of the stage's objectives."""
         assert isinstance(model, InterBert)
-        if batch.negatives != "given":
-            return objectives.losses_with_alone(model, batch)
-        return objectives.losses(model, model(batch), batch)
+        assert isinstance(batch, StagedBatch)
+        return objectives.losses(model, batch, batch.stage)
 
     def validate(self, model: nn.Module, step: int) -> dict[str, float]:
         """Word, region and matching accuracy and a small retrieval, on pictures that training never saw."""

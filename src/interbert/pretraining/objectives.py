@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from interbert.batch import Batch, Output
 from interbert.config import MATCH_CLASS
 from interbert.model.interbert import InterBert
+from interbert.pretraining.stages import Stage
 
 
 def scored_words(batch: Batch) -> Tensor:
@@ -29,52 +30,61 @@ def scored_regions(batch: Batch) -> Tensor:
     return batch.masked_regions & batch.is_match[:, None]
 
 
-def counts(batch: Batch) -> dict[str, float]:
+def counts(batch: Batch, stage: Stage) -> dict[str, float]:
     """What each sum of `losses` is divided by: scored words, scored regions, pairs."""
     found: dict[str, float] = {}
-    if batch.masked_words is not None:
+    if stage.words != "none":
         found["words"] = float(scored_words(batch).sum())
-    if batch.masked_regions is not None:
+    if stage.regions != "none":
         found["regions"] = float(scored_regions(batch).sum())
-    if batch.is_match is not None:
+    if stage.matching != "alone":
         found["matching"] = float(len(batch))
-    if batch.negatives != "given":
+    if stage.matching != "interact":
         found["alone"] = float(len(batch))
     return found
 
 
-def losses(model: InterBert, output: Output, batch: Batch) -> dict[str, Tensor]:
-    """The sums of those objectives that the batch was prepared for. An empty set sums to 0."""
+def losses(model: InterBert, batch: Batch, stage: Stage) -> dict[str, Tensor]:
+    """The sums of the stage's objectives. An empty set sums to 0."""
     found: dict[str, Tensor] = {}
-    if batch.masked_words is not None:
-        found["words"] = word_loss(model, output, batch)
-    if batch.masked_regions is not None:
-        found["regions"] = region_loss(model, output, batch)
-    if batch.is_match is not None:
+    if stage.matching != "interact" or stage.draws_late:
+        with torch.set_grad_enabled(stage.matching != "interact"):
+            margins, own = _margins_alone(model, batch)
+        if stage.matching != "interact":
+            found["alone"] = alone_loss(margins, own)
+        if stage.draws_late:
+            batch = with_late_negatives(batch, margins.detach(), own, stage.hard_negatives)
+    if stage.matching != "alone":
+        output = model(batch)
+        if stage.words != "none":
+            found["words"] = word_loss(model, output, batch)
+        if stage.regions != "none":
+            found["regions"] = region_loss(model, output, batch)
         found["matching"] = matching_loss(model, output, batch)
     return found
 
 
-def losses_with_alone(model: InterBert, batch: Batch) -> dict[str, Tensor]:
-    """The objectives of `losses`, and "alone": the contrast over the batch of both sides read without the other.
-
-    batch: every text with its own picture; `is_match` says which pairs shall become negatives, and those get another
-    picture of the batch here: at random, or "hard", with a probability of softmax(alone margin). The draw takes torch's
-    own generator, as dropout does, which the loop seeds for each step.
-    """
-    text_vectors = model(batch.text_alone()).text_vector
-    image_vectors = model(batch.image_alone()).image_vector
-    assert text_vectors is not None
-    assert image_vectors is not None
+def _margins_alone(model: InterBert, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Margins of every text with every picture of the batch, each read alone, and which of them belong together."""
     assert batch.images is not None
+    texts, images = model(batch.text_alone()).text_vector, model(batch.image_alone()).image_vector
+    assert texts is not None
+    assert images is not None
+    return model.margins_alone(texts, images), batch.images[:, None] == batch.images[None, :]
+
+
+def with_late_negatives(batch: Batch, margins: Tensor, own: Tensor, hard_share: float) -> Batch:
+    """Gives the texts that shall not match another picture of the batch: at random, or with softmax(margin).
+
+    batch: every text with its own picture.  margins: [B, B].  own: bool [B, B].  The draw takes torch's own generator,
+    as dropout does, which the loop seeds for each step.
+    """
     assert batch.is_match is not None
-    margins = model.margins_alone(text_vectors.float(), image_vectors.float())
-    own = batch.images[:, None] == batch.images[None, :]
-    liking = margins.detach() if batch.negatives == "hard" else torch.zeros_like(margins)
-    drawn = torch.multinomial(liking.masked_fill(own, -torch.inf).softmax(-1), 1)[:, 0]
-    places = torch.arange(len(batch), device=own.device)
-    paired = batch.with_images_of(torch.where(batch.is_match, places, drawn))
-    return losses(model, model(paired), paired) | {"alone": alone_loss(margins, own)}
+    is_hard = torch.rand(len(batch), 1, device=margins.device) < hard_share
+    liking = torch.where(is_hard, margins, 0.0).masked_fill(own, -torch.inf)
+    drawn = torch.multinomial(liking.softmax(-1), 1)[:, 0]
+    places = torch.arange(len(batch), device=margins.device)
+    return batch.with_images_of(torch.where(batch.is_match, places, drawn))
 
 
 def alone_loss(margins: Tensor, own: Tensor) -> Tensor:
@@ -122,5 +132,5 @@ def matching_loss(model: InterBert, output: Output, batch: Batch) -> Tensor:
     assert output.text_vector is not None
     assert output.image_vector is not None
     assert batch.is_match is not None
-    logits = model.match_logits(output.text_vector, output.image_vector).float()
+    logits = model.match_logits(output.text_vector, output.image_vector)
     return cross_entropy(logits, match_targets(batch.is_match), reduction="sum")

@@ -11,15 +11,14 @@ Words = Literal["mlm", "msm", "none"]
 RegionsHidden = Literal["mom", "mrm", "none"]
 
 
-Negatives = Literal["random", "hard"]
-
-
 @dataclass(frozen=True)
 class Stage:
-    """Some epochs with one pair of masking objectives; image-text matching is always there.
+    """Some epochs with one pair of masking objectives and image-text matching.
 
-    alone: beyond the paper, also trains the vectors that each side gives when read alone, by contrast over the batch.
-    negatives: "random" as in the paper, or "hard": of the batch's other pictures, likelier the better they fit alone.
+    matching: "interact" is the paper's ITM, text and regions read together. Beyond the paper, "alone" trains the
+    vectors that each side gives when read without the other, by contrast over the batch (half the cost, no masking);
+    "both" does both. hard_negatives: share of the negatives that are not drawn at random from the batch's pictures but
+    likelier the better they fit, read alone; they cost a forward pass more.
 
     >>> two_stages = [Stage("mlm", "mom", epochs=5), Stage("msm", "mrm", epochs=10)]    # the paper's Table 4
     """
@@ -27,18 +26,25 @@ class Stage:
     words: Words = "msm"
     regions: RegionsHidden = "mrm"
     epochs: int = 1
-    alone: bool = False
-    negatives: Negatives = "random"
+    matching: Literal["interact", "alone", "both"] = "interact"
+    hard_negatives: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.negatives == "hard" and not self.alone:
-            raise UsageError("negatives: got 'hard' without alone=true, which trains the vectors they are chosen by")
+        if not 0 <= self.hard_negatives <= 1:
+            raise UsageError(f"hard_negatives: got {self.hard_negatives}, wanted a share in 0..1")
+        if self.matching == "alone" and (self.words, self.regions) != ("none", "none"):
+            raise UsageError("matching: 'alone' reads no words and regions together, so it hides none")
+
+    @property
+    def draws_late(self) -> bool:
+        """Whether negatives are drawn where the vectors read alone are known: in the loss."""
+        return self.matching == "both" or self.hard_negatives > 0
 
     @property
     def name(self) -> str:
         """ "msm+mrm+itm" and the like, for logs."""
-        parts = [part for part in (self.words, self.regions) if part != "none"]
-        return "+".join([*parts, "itm", *(["alone"] if self.alone else [])])
+        matching = {"interact": "itm", "alone": "alone", "both": "itm+alone"}[self.matching]
+        return "+".join([*(part for part in (self.words, self.regions) if part != "none"), matching])
 
 
 @dataclass(frozen=True)

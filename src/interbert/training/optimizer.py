@@ -29,20 +29,25 @@ def learning_rate(settings: Training, step: int, total_steps: int) -> float:
 
 
 def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.AdamW:
-    """AdamW over the parameters that want a gradient; matrices decay, biases and norms do not (one dimension)."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    """AdamW over what wants a gradient; matrices decay, biases and norms do not (one dimension)."""
     groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [], "weight_decay": decay, "factor": factor}
+        for decay in (settings.weight_decay, 0.0)
+        for factor in (1.0, settings.faster_by)
     ]
-    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            is_fast = any(name.startswith(beginning) for beginning in settings.faster)
+            groups[2 * (parameter.ndim < 2) + is_fast]["params"].append(parameter)
+    groups = [group for group in groups if group["params"]]
+    fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
     return torch.optim.AdamW(groups, settings.learning_rate, settings.betas, settings.eps, fused=fused)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Gives every group of parameters that rate."""
+    """Gives every group of parameters that rate, times the group's own factor."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["factor"]
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:

@@ -15,6 +15,10 @@ class Training:
     """Settings of `train`. What changes the weights is marked in `exact_facts`; the rest may change between resumes."""
 
     learning_rate: float = 1e-4  # the peak (A.2)
+    faster: tuple[
+        str, ...
+    ] = ()  # beginnings of parameters' names that learn at `faster_by` times the rate: new weights
+    faster_by: float = 1.0
     betas: tuple[float, float] = (0.9, 0.999)  # A.2; section 4.4 has 0.9999 for the second
     eps: float = 1e-6  # A.2
     weight_decay: float = 0.01  # A.2; of matrices only, never of biases and norms
@@ -35,7 +39,7 @@ class Training:
     allow_inexact: bool = False  # resume although something differs that makes the result differ
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "eps", "log_every", "keep_checkpoints"):
+        for name in ("learning_rate", "faster_by", "eps", "log_every", "keep_checkpoints"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name}: got {getattr(self, name)}, wanted more than 0")
         for name in ("gradient_clip", "validate_every", "checkpoint_every", "checkpoint_minutes", "threads"):
@@ -52,9 +56,20 @@ class Training:
 
     def exact_facts(self) -> dict[str, object]:
         """The settings that a run must share with a checkpoint to go on as if it had never stopped."""
-        names = ("learning_rate", "eps", "weight_decay", "warmup_steps", "gradient_clip", "ema", "ema_warmup", "seed")
+        names = (
+            "learning_rate",
+            "faster_by",
+            "eps",
+            "weight_decay",
+            "warmup_steps",
+            "gradient_clip",
+            "ema",
+            "ema_warmup",
+            "seed",
+        )
         share = None if self.warmup_steps is not None else self.warmup_share
-        return {name: getattr(self, name) for name in names} | {"betas": list(self.betas), "warmup_share": share}
+        lists = {"betas": list(self.betas), "faster": list(self.faster)}
+        return {name: getattr(self, name) for name in names} | lists | {"warmup_share": share}
 
 
 def mix(*numbers: int) -> int:
