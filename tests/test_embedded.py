@@ -139,3 +139,16 @@ def test_the_command_installs_and_says_where(weights: Path, capsys: pytest.Captu
     assert embedded.main(["--install"]) == 0
     assert str(weights) in capsys.readouterr().err
     assert embedded.main([]) == 2
+
+
+def test_it_says_what_it_runs_on(weights: Path, caplog: pytest.LogCaptureFixture):
+    with caplog.at_level("INFO"):
+        EmbeddedExtractor(backend="torch").extract([Image.new("RGB", (64, 64))] * 2)
+    assert caplog.messages == ["extractor 'embedded' runs on torch"]
+
+
+def test_torch_alone_is_used_where_onnxruntime_is_missing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(embedded.importlib.util, "find_spec", lambda name: None if name == "onnx" else name)
+    assert EmbeddedExtractor().about() == (
+        "extractor 'embedded' runs on torch; onnx and onnxruntime would make it faster"
+    )

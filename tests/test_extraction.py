@@ -104,6 +104,14 @@ def test_broken_pictures_cost_themselves_and_are_listed(tmp_path: Path):
     assert failures(tmp_path / "out")[0]["path"] == str(sources[0].path)
 
 
+def test_names_that_are_not_text_and_pipes_are_no_trouble(tmp_path: Path):
+    pictures(tmp_path / "in", 1)[0].path.rename(os.fsdecode(os.fsencode(tmp_path / "in") + b"/caf\xe9.png"))
+    os.mkfifo(tmp_path / "in" / "pipe.png")
+    report = extract_images(image_sources(tmp_path / "in"), Corner(), tmp_path / "out", progress=False)
+    assert list(RegionStore(tmp_path / "out")) == ["caf\N{REPLACEMENT CHARACTER}"]
+    assert report.failed == {"pipe": "it is not a file"}
+
+
 def test_failures_of_other_pictures_stay_listed_and_mended_ones_go(tmp_path: Path):
     sources = pictures(tmp_path / "in", 3)
     for source in sources[:2]:

@@ -119,6 +119,20 @@ def test_what_is_no_picture_is_an_error(content):
         open_image(content)
 
 
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"])
+def test_bytes_that_flip_give_a_picture_or_an_error_of_ours(format):
+    whole, random = saved(scenery((60, 40)), format), np.random.default_rng(0)
+    errors = 0
+    for _ in range(40):
+        content = np.frombuffer(whole, np.uint8).copy()
+        content[random.integers(0, min(len(content), 300), 4)] ^= random.integers(1, 256, 4, np.uint8)
+        try:
+            assert open_image(content.tobytes()).mode == "RGB"
+        except ImageError:
+            errors += 1
+    assert errors > 0
+
+
 def test_a_missing_picture_and_a_folder_are_errors(tmp_path: Path):
     with pytest.raises(ImageError, match="none.jpg' does not exist"):
         open_image(tmp_path / "none.jpg")

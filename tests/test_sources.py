@@ -37,7 +37,9 @@ def test_a_csv_catalogue_has_image_and_perhaps_id(tmp_path: Path):
 
 
 def test_a_jsonl_catalogue_has_image_and_perhaps_id(tmp_path: Path):
-    (tmp_path / "shop.jsonl").write_text('{"id": 17, "image": "a.jpg"}\n{"image": "b.jpg"}\n', "utf-8")
+    (tmp_path / "shop.jsonl").write_text(
+        '{"id": 17, "image": "a.jpg"}\n{"image": "b.jpg", "title": "a\u2028b"}\n', "utf-8"
+    )
     assert [source.id for source in image_sources(tmp_path / "shop.jsonl")] == ["17", "b"]
 
 

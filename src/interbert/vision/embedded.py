@@ -110,7 +110,13 @@ class EmbeddedExtractor(Extractor):
     @cached_property
     def network(self) -> Network:
         """Letterboxed picture -> `centernet.OUTPUTS`. Loaded when first used, never sent to another process."""
+        log.info("%s", self.about())
         return load_network(self.backend)
+
+    def about(self) -> str:
+        backend = resolved(self.backend)
+        slow = "; onnx and onnxruntime would make it faster" if self.backend == "auto" and backend == "torch" else ""
+        return f"extractor 'embedded' runs on {backend}{slow}"
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "network"}
@@ -135,18 +141,19 @@ def choose(maps: centernet.Maps, selection: Selection) -> centernet.Candidates:
 def load_network(backend: Backend = "auto") -> Network:
     """The network as a function of float32 [1, 3, 512, 512]. Raises InterbertError where it is not installed."""
     graph = read_graph(embedded_weights.installed() / "centernet.json", centernet.OUTPUTS)
-    if backend == "auto":
-        both = importlib.util.find_spec("onnx") and importlib.util.find_spec("onnxruntime")
-        backend = "onnxruntime" if both else "torch"
-    if backend == "torch":
-        torch_network = TorchNetwork(graph)
-        log.info("the embedded extractor runs on %s; onnxruntime would be faster", torch_network.name)
-        return torch_network
+    if resolved(backend) == "torch":
+        return TorchNetwork(graph)
     from interbert.vision.tfjs_onnx import OnnxNetwork
 
-    network = OnnxNetwork(graph)
-    log.info("the embedded extractor runs on %s", network.name)
-    return network
+    return OnnxNetwork(graph)
+
+
+def resolved(backend: Backend) -> Backend:
+    """What "auto" means here."""
+    if backend != "auto":
+        return backend
+    both = importlib.util.find_spec("onnx") and importlib.util.find_spec("onnxruntime")
+    return "onnxruntime" if both else "torch"
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -32,12 +33,14 @@ from interbert.errors import InterbertError
 from interbert.files import whole_file
 from interbert.vision.images import ImageError, open_image, perceptual_hash
 from interbert.vision.provenance import ImageInfo
-from interbert.vision.sources import ImageSource, check_ids
+from interbert.vision.sources import ImageSource, check_ids, readable
 from interbert.vision.store import RegionStore
 from interbert.vision.writer import RegionWriter
 
 if TYPE_CHECKING:
     from interbert.vision.extractor import Extractor
+
+log = logging.getLogger(__name__)
 
 MIRRORED = "@mirrored"
 """What an id ends with when its regions are those of the picture flipped left to right."""
@@ -85,6 +88,9 @@ def extract_images(
         already_there = len(sources) - len(tasks)
         if workers is None:
             workers = 0 if len(tasks) < _FEW else len(os.sched_getaffinity(0))
+        workers = min(workers, len(tasks))
+        if workers:
+            log.info("%s, in %d processes", extractor.about(), workers)
         with (
             tqdm(
                 desc="extract",
@@ -94,8 +100,9 @@ def extract_images(
                 disable=None if progress else True,
             ) as bar,
             run.failures_written(),
+            closing(_results(tasks, extractor, workers)) as results,
         ):
-            for result in _results(tasks, extractor, workers):
+            for result in results:
                 run.take(result, writer)
                 bar.update()
     return ExtractionReport(run.done, already_there, run.failed)
@@ -159,21 +166,38 @@ class _Run:
         try:
             yield
         finally:
-            now = [{"id": id, "path": str(self.sources[id].path), "reason": why} for id, why in self.failed.items()]
-            if before or now:
-                with whole_file(path) as file:
-                    file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in [*before, *now])
-            else:
-                path.unlink(missing_ok=True)
+            now = [
+                {"id": id, "path": readable(self.sources[id].path), "reason": why} for id, why in self.failed.items()
+            ]
+            _write_rows(path, [*before, *now])
+
+
+def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    try:
+        with whole_file(path) as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    except OSError as error:
+        raise InterbertError(
+            f"'{path}' cannot be written ({error.strerror}); make room and give the same command again"
+        ) from error
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+    if not path.exists():
+        return []
+    try:
+        with path.open(encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise InterbertError(f"'{path}' is damaged ({error}); delete it and give the same command again") from error
 
 
-def _results(tasks: Sequence[_Task], extractor: Extractor, workers: int) -> Iterator[_Result]:
+def _results(tasks: Sequence[_Task], extractor: Extractor, workers: int) -> Generator[_Result]:
     """One for each task, in order."""
-    if workers == 0 or not tasks:
+    if workers == 0:
         with _one_thread():
             for task in tasks:
                 yield _extracted(extractor, task)
@@ -189,7 +213,8 @@ def _results(tasks: Sequence[_Task], extractor: Extractor, workers: int) -> Iter
             killed = killed + 1 if result.failure else 0
             if killed == _KILLED_IN_A_ROW:
                 raise InterbertError(
-                    "the worker processes end as soon as they begin; see what they say above, or try it with one worker"
+                    "the worker processes end as soon as they begin; see what they say above, or work without them "
+                    '(workers 0). In a script, the call belongs under  if __name__ == "__main__":'
                 ) from None
             yield result
             at += 1
@@ -250,7 +275,7 @@ def _extracted(extractor: Extractor, task: _Task) -> _Result:
         views = tuple(
             (_view_id(task.source, mirrored), extractor.extract([_view(image, mirrored)])[0]) for mirrored in task.views
         )
-        info = ImageInfo(str(task.source.path), hashlib.sha256(content).hexdigest(), perceptual_hash(image))
+        info = ImageInfo(readable(task.source.path), hashlib.sha256(content).hexdigest(), perceptual_hash(image))
         return _Result(task.source, views, info)
     except ImageError as error:
         return _Result(task.source, failure=str(error))
@@ -261,6 +286,8 @@ def _extracted(extractor: Extractor, task: _Task) -> _Result:
 
 
 def _content(path: Path) -> bytes:
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ImageError("it is not a file")
     try:
         return path.read_bytes()
     except OSError as error:

@@ -36,6 +36,10 @@ class Extractor(ABC):
         Raises ImageError where a picture is missing or damaged, InterbertError where the weights are.
         """
 
+    def about(self) -> str:
+        """For the log: its name, and what it runs on where that isn't plain."""
+        return f"extractor '{self.info.name}'"
+
     @classmethod
     def from_name(
         cls, name: str, *, max_regions: int = 36, min_regions: int = 10, min_confidence: float = 0.2

@@ -88,9 +88,10 @@ Rows = Iterator[tuple[int, dict[str, object]]]
 
 
 def _list_rows(path: Path) -> Rows:
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-        if line.strip():
-            yield number, {"image": line.strip()}
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield number, {"image": line.strip()}
 
 
 def _csv_rows(path: Path) -> Rows:
@@ -101,11 +102,17 @@ def _csv_rows(path: Path) -> Rows:
 
 
 def _jsonl_rows(path: Path) -> Rows:
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-        if line.strip():
-            row = json.loads(line)
-            yield number, row if isinstance(row, dict) else {}
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                row = json.loads(line)
+                yield number, row if isinstance(row, dict) else {}
 
 
 def _id(path: PurePath) -> str:
-    return path.with_suffix("").as_posix()
+    return readable(path.with_suffix(""))
+
+
+def readable(path: PurePath) -> str:
+    """A path as text that can be stored: bytes of a name that are not UTF-8 become "\N{REPLACEMENT CHARACTER}"."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "replace")

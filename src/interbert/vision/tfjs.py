@@ -206,8 +206,6 @@ def _numbers(attribute: dict[str, Any]) -> list[int]:
 class TorchNetwork:
     """A graph as a function by torch alone: float32 [1, 3, height, width] -> float32 [1, channels, h, w] per output."""
 
-    name = f"torch {torch.__version__}"
-
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._constants = {name: torch.from_numpy(value) for name, value in graph.constants.items()}

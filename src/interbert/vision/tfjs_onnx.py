@@ -24,8 +24,6 @@ _SAME_NAME = {
 class OnnxNetwork:
     """A graph as a function: float32 [1, 3, height, width] -> a float32 [1, channels, h, w] per output. One thread."""
 
-    name = f"onnxruntime {onnxruntime.__version__}"
-
     def __init__(self, graph: Graph) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
