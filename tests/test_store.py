@@ -169,6 +169,30 @@ def test_a_second_writer_is_told_who_writes(tmp_path: Path) -> None:
     assert describe(filled(tmp_path / "s"))["writer_process"] is None
 
 
+@FORKS
+def test_a_worker_that_outlives_its_writer_keeps_nobody_out(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    with RegionStore.writer(tmp_path / "s", EXTRACTOR) as store:
+        store.append("a", picture(1))
+        end, worker = context.Event(), context.Process(target=lambda: (end.wait(), store.close()))
+        worker.start()
+    with RegionStore.writer(tmp_path / "s", EXTRACTOR) as store:
+        store.append("b", picture(2))
+        end.set()
+        worker.join()
+        assert worker.exitcode == 0
+    assert RegionStore(tmp_path / "s").verify() == 2
+
+
+def test_a_picture_that_cannot_be_named_costs_itself_alone(tmp_path: Path) -> None:
+    with RegionStore.writer(tmp_path / "s", EXTRACTOR) as store:
+        store.append("a", picture(1))
+        for info in (ImageInfo("half \ud83d", "", 0), ImageInfo("a.jpg", "", 1 << 64), ImageInfo("a.jpg", "", -1)):
+            with pytest.raises(InterbertError, match="rename"):
+                store.append("b", picture(2), info)
+    assert list(RegionStore(tmp_path / "s")) == ["a"]
+
+
 def test_an_error_in_the_block_keeps_what_was_appended(tmp_path: Path) -> None:
     def stopped() -> None:
         with RegionStore.writer(tmp_path / "s", EXTRACTOR) as store:
@@ -193,11 +217,11 @@ def test_a_long_store_has_several_shards(tmp_path: Path, monkeypatch: pytest.Mon
 @FORKS
 def test_a_killed_writer_leaves_whole_pictures_only(tmp_path: Path) -> None:
     draws, context = random.Random(5), multiprocessing.get_context("fork")
-    for _ in range(12):
+    for _ in range(8):
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=append_forever, args=(tmp_path / "s", theirs))
         process.start()
-        for _ in range(draws.randrange(1, 8)):
+        for _ in range(draws.randrange(1, 4)):
             promised = ours.recv()
         threading.Event().wait(draws.random() / 100)  # somewhere inside an append or a commit
         process.kill()

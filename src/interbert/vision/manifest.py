@@ -84,8 +84,8 @@ class Manifest:
         """Whether there are no tables yet: never made, or the first writer was killed before it had begun."""
         return not self.path.exists() or not self.rows("SELECT name FROM sqlite_master")
 
-    def check_format(self) -> None:
-        """Raises InterbertError where this is no manifest or one of a newer format."""
+    def check_format(self) -> int:
+        """The format's version. Raises InterbertError where this is no manifest or one of a newer format."""
         (application,), (version,) = self.rows("PRAGMA application_id")[0], self.rows("PRAGMA user_version")[0]
         if application != _APPLICATION_ID:
             raise InterbertError(f"'{self.path}' is not the manifest of a region store; extract into another folder")
@@ -93,6 +93,7 @@ class Manifest:
             raise InterbertError(
                 f"'{self.path.parent}' has format {version}; this interbert reads up to {FORMAT_VERSION}, update it"
             )
+        return int(version)
 
     def settings(self) -> dict[str, str]:
         """What the store was made with: feature_type, interbert."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from interbert.batch import Regions
 from interbert.errors import InterbertError
+from interbert.files import sync_folder
 from interbert.vision.manifest import Entry, Manifest
 from interbert.vision.provenance import ExtractorInfo, ImageInfo
 from interbert.vision.shards import (
@@ -77,6 +78,7 @@ class RegionStore:
                 f"'{self.folder}' is not a region store; make one:  interbert extract IMAGES --out {self.folder}"
             )
         self._verify: Verify = verify
+        self._maps: dict[int, mmap.mmap] = {}
         self._manifest = Manifest(self.folder)
         if self._manifest.is_new():
             raise InterbertError(f"'{self.folder}' was begun but holds nothing yet; give its extraction again")
@@ -86,7 +88,6 @@ class RegionStore:
         self._count = self._manifest.count() if count is None else count
         self._places: dict[str, _Place] = {}
         self._verified = bytearray(self._count)
-        self._maps: dict[int, mmap.mmap] = {}
         for shard, length in self._manifest.shards().items():
             check_shard(self.folder / shard_name(shard), length)
 
@@ -185,7 +186,7 @@ class RegionStore:
         self.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_maps"):
+        if hasattr(self, "_manifest"):
             self.close()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -268,6 +269,7 @@ def merge(stores: Sequence[RegionStore | str | Path], out: str | Path) -> int:
                 f"'{first.folder}' and '{other.folder}' do not mix ({what}); extract one of them again"
             )
     building = out.with_name(f".{out.name}.{os.getpid()}.part")
+    shutil.rmtree(building, ignore_errors=True)
     try:
         with RegionWriter(building, first.extractor, first.feature_type) as writer:
             for store in opened:
@@ -279,6 +281,7 @@ def merge(stores: Sequence[RegionStore | str | Path], out: str | Path) -> int:
                     writer.append_record(id, record, regions, image)
             total = len(writer)
         os.rename(building, out)
+        sync_folder(out.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return total
@@ -293,7 +296,7 @@ def describe(folder: str | Path) -> dict[str, Any]:
         committed = sum(shards.values())
         return {
             "folder": str(folder),
-            "format": int(settings.get("format", 1)),
+            "format": store._manifest.check_format(),
             "interbert": settings.get("interbert", ""),
             "pictures": len(store),
             "regions": int(counts.sum()),

@@ -16,7 +16,7 @@ from interbert.errors import InterbertError
 from interbert.files import sync_folder, whole_file
 from interbert.vision.manifest import FORMAT_VERSION, Entry, Manifest
 from interbert.vision.provenance import ExtractorInfo, ImageInfo
-from interbert.vision.shards import FEATURE_TYPES, check_shard, pack, shard_header, shard_name
+from interbert.vision.shards import FEATURE_TYPES, check_shard, is_storable, pack, shard_header, shard_name
 
 SHARD_BYTES = 1 << 30  # a new shard begins when the last has more
 _LOCK = "writer.lock"
@@ -36,6 +36,7 @@ class RegionWriter:
             raise ValueError(f"feature_type: got {feature_type!r}, wanted one of {', '.join(FEATURE_TYPES)}")
         self.folder, self.extractor = folder, extractor
         _check_folder(folder)
+        self._process = os.getpid()
         self._lock = _locked(folder)
         self._file: int | None = None
         try:
@@ -74,8 +75,10 @@ class RegionWriter:
 
     def append_record(self, id: str, record: bytes, regions: int, image: ImageInfo | None = None) -> None:
         """Adds a record as `pack` makes it. regions: N."""
-        if self._broken:
-            raise InterbertError(f"writing to '{self.folder}' failed before; open it again to go on")
+        if self._broken or os.getpid() != self._process:
+            raise InterbertError(f"writing to '{self.folder}' failed before, or a fork does it; open it again to go on")
+        if image is not None and not _is_storable(image):
+            raise InterbertError(f"'{id}': its picture {image} has no valid text or hash; rename it")
         if id in self:
             raise InterbertError(f"'{id}' is in '{self.folder}' already; give every picture its own id")
         shard = max(self._lengths, default=0)
@@ -103,6 +106,8 @@ class RegionWriter:
 
     def close(self) -> None:
         """Commits, and lets the next writer in."""
+        if os.getpid() != self._process:
+            return  # the copy of a forked child: what is pending is its parent's
         try:
             if not self._broken:
                 self.commit()
@@ -193,7 +198,12 @@ class RegionWriter:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+        _locks.discard(self._lock)
         os.close(self._lock)
+
+
+def _is_storable(image: ImageInfo) -> bool:
+    return is_storable(f"{image.source}/{image.sha256}") and 0 <= image.perceptual < 1 << 64
 
 
 def _check_folder(folder: Path) -> None:
@@ -220,9 +230,22 @@ def _locked(folder: Path) -> int:
         raise InterbertError(
             f"process {process} is writing to '{folder}'; wait until it has ended, or stop it"
         ) from None
+    _locks.add(lock)
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
+
+
+_locks: set[int] = set()
+
+
+def _let_go() -> None:
+    """In a forked child: a worker that outlives a killed writer must not keep the next one out."""
+    while _locks:
+        os.close(_locks.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def active_writer(folder: Path) -> int | None:
