@@ -81,6 +81,20 @@ def flickr8k() -> Pretraining:
     return small()
 
 
+def demo() -> Pretraining:
+    """`scripts/demo`: 680 drawn pictures with a few short texts each, in about four minutes."""
+    return replace(
+        small(),
+        stages=(
+            Stage("none", "none", epochs=4, matching="alone"),
+            Stage("msm", "mrm", epochs=4, hard_negatives=0.5),
+        ),
+        batch_size=64,
+        augmentation=Augmentation(mirror=True, region_dropout=0.3),
+        training=replace(small().training, validate_every=None, checkpoint_minutes=1.0),
+    )
+
+
 def tiny() -> Pretraining:
     """To see that everything works: 64 wide, 2+1+1 layers, seconds an epoch of a few hundred pairs."""
     return Pretraining(
@@ -97,6 +111,7 @@ PRETRAINING: dict[str, Callable[[], Pretraining]] = {
     "released": released,
     "small": small,
     "flickr8k": flickr8k,
+    "demo": demo,
     "tiny": tiny,
 }
 

@@ -6,11 +6,13 @@ The quick form runs while training on a fixed pool; the full form is `interbert 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from interbert.batch import Batch, Output, make_batch
 from interbert.config import MATCH_CLASS
@@ -53,6 +55,11 @@ class Pool:
         _, first = np.unique(images, return_index=True)
         first = np.sort(first)[:pictures]
         return cls(corpus, maker, drawn, order[first], images[first], seed)
+
+    def own(self) -> Pool:
+        """The same texts, each with its own picture."""
+        images = np.array([self.corpus.image_of(int(text)) for text in self.pairs.texts], np.int64)
+        return replace(self, pairs=DrawnPairs(self.pairs.texts, images, np.ones(len(images), bool)))
 
     def batches(self, stage: Stage) -> Iterator[Batch]:
         """The fixed pairs under a stage's masks: the same at every call."""
@@ -134,7 +141,7 @@ def score_matrix(
     corpus: AnyCorpus,
     texts: Sequence[int] | NDArray[np.int64],
     images: Sequence[int] | NDArray[np.int64],
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: Callable[[int], object] | None = None,
 ) -> NDArray[np.float32]:
     """The matching logit of every text with every picture, without masks. Returns float32 [texts, images].
 
@@ -154,7 +161,7 @@ def score_matrix(
                 batch.words_valid = torch.ones_like(batch.words, dtype=torch.bool)
                 scores[row, block] = _margins(model, model(batch)).cpu().numpy()
             if on_progress is not None:
-                on_progress(row + 1)
+                on_progress(1)
     return scores
 
 
@@ -165,21 +172,61 @@ def _margins(model: InterBert, output: Output) -> torch.Tensor:
     return logits[..., MATCH_CLASS] - logits[..., 1 - MATCH_CLASS]
 
 
+def evaluate_pretraining(
+    model: InterBert, corpus: AnyCorpus, maker: BatchMaker, split: str, seed: int = 0, progress: bool = False
+) -> dict[str, Any]:
+    """What a model knows of a split: masked words, matching and retrieval, with 95 % bootstrap intervals.
+
+    Words: MSM on every text with its own picture, nothing of it hidden, and without it. Matching: every text once,
+    half of them with another text's picture. Retrieval: one text a picture ranks all pictures of the split by the
+    matching head.
+    """
+    pool = Pool.of(corpus, maker, seed, len(corpus), len(corpus), split)
+    if pool is None:
+        raise InterbertError(f"the corpus has fewer than two pictures in its {split} split; nothing can be ranked")
+    model.eval()
+    right = np.concatenate(
+        [_matching_right(model, model(b), b).cpu().numpy() for b in _moved(model, pool.batches(Stage("none", "none")))]
+    )
+    with tqdm(total=len(pool.texts), desc="ranking", unit=" texts", disable=not progress) as bar:
+        scores = score_matrix(model, corpus, pool.texts, pool.images, bar.update)
+    place = ranks(scores, pool.images[:, None] == pool.images[None]).astype(np.float64)
+    recall = {f"recall_at_{k}": _with_interval(place <= k) for k in (1, 5, 10)}
+    return {
+        "split": split,
+        "words": word_gain(model, pool, Stage("msm", "none")),
+        "matching_accuracy": _with_interval(right) | {"pairs": len(right)},
+        "retrieval": recall | {"median_rank": float(np.median(place)), "pictures": len(pool.images)},
+        "retrieval_alone": alone_recall(model, pool),
+    }
+
+
+def _with_interval(hits: NDArray[Any]) -> dict[str, Any]:
+    def mean(rows: NDArray[np.float64]) -> float:
+        return float(rows.mean())
+
+    return {"value": mean(hits), "interval": bootstrap_interval(hits, mean)}
+
+
+def _moved(model: InterBert, batches: Iterator[Batch]) -> Iterator[Batch]:
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        for batch in batches:
+            yield batch.to(device)
+
+
 def word_gain(model: InterBert, pool: Pool, stage: Stage) -> dict[str, float | tuple[float, float]]:
-    """Word accuracy with the picture's regions and without, on matching pairs, and the difference's paired interval.
+    """Word accuracy with each text's own picture and without, and the difference's paired interval.
 
     Resampled by text: 95 %, percentile bootstrap.
     """
     rows: list[tuple[int, int, int]] = []
-    device = next(model.parameters()).device
-    with torch.inference_mode():
-        for batch in pool.batches(stage):
-            batch = batch.to(device)
-            with_image = words_right(model, model(batch), batch)
-            without = words_right(model, model(batch.text_alone()), batch)
-            of_text = scored_words(batch).sum(1).tolist()
-            for one, other in zip(torch.split(with_image, of_text), torch.split(without, of_text), strict=True):
-                rows.append((int(one.sum()), int(other.sum()), len(one)))
+    for batch in _moved(model, pool.own().batches(stage)):
+        with_image = words_right(model, model(batch), batch)
+        without = words_right(model, model(batch.text_alone()), batch)
+        of_text = scored_words(batch).sum(1).tolist()
+        for one, other in zip(torch.split(with_image, of_text), torch.split(without, of_text), strict=True):
+            rows.append((int(one.sum()), int(other.sum()), len(one)))
     counts = np.array([row for row in rows if row[2]], np.float64)
     if not len(counts):
         raise InterbertError("no masked word to score; wanted a split with matching pairs and a stage that hides words")

@@ -19,6 +19,7 @@ from interbert.pretraining.job import Pretraining, PretrainingJob
 from interbert.text.tokenizer import Tokenizer
 from interbert.training.loop import Summary, train
 from interbert.training.parallel import processes
+from interbert.training.report import example_pairs, write_report
 from interbert.weights.bert import bert_config, find_bert, start_from_bert
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ def pretrain(
         summary = train(model, job, plan.training, out, parallel=parallel, progress=progress)
         if parallel.leads:
             model.save_pretrained(out)
+            write_report(out, example_pairs(model, corpus, seed=seed))
     return summary
 
 
