@@ -75,12 +75,18 @@ def test_where_the_grid_is_smaller_than_the_minimum_lower_scores_help(fill):
         {"min_regions": 0},
         {"min_confidence": 1.5},
         {"fill": "stars"},
+        {"grid": 0},
         {"fill": "detections+grid", "grid": 6},
     ],
 )
 def test_a_selection_that_cannot_be_is_refused(wrong):
     with pytest.raises(UsageError, match=r"got|grid"):
         Selection(**wrong)
+
+
+def test_a_backend_that_does_not_exist_is_refused():
+    with pytest.raises(UsageError, match="wanted auto, torch or onnxruntime"):
+        EmbeddedExtractor(backend="cuda")
 
 
 def test_everything_that_changes_a_number_is_in_the_identity():

@@ -59,6 +59,8 @@ class Selection:
             raise UsageError(f"got min_confidence {self.min_confidence}; wanted a number in 0..1")
         if self.fill not in ("scores", "grid", "detections+grid"):
             raise UsageError(f"got fill '{self.fill}'; wanted scores, grid or detections+grid")
+        if self.grid < 1 or not 0 < self.overlap <= 1:
+            raise UsageError(f"got grid {self.grid} and overlap {self.overlap}; wanted 1 or more, and a number in 0..1")
         if self.fill == "detections+grid" and self.grid**2 >= self.max_regions:
             raise UsageError(f"a grid of {self.grid} x {self.grid} leaves no room in max_regions {self.max_regions}")
 
@@ -72,6 +74,10 @@ class EmbeddedExtractor(Extractor):
 
     selection: Selection = field(default_factory=Selection)
     backend: Backend = "auto"
+
+    def __post_init__(self) -> None:
+        if self.backend not in ("auto", "torch", "onnxruntime"):
+            raise UsageError(f"got backend '{self.backend}'; wanted auto, torch or onnxruntime")
 
     @property
     def info(self) -> ExtractorInfo:
