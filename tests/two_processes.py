@@ -24,7 +24,7 @@ from toy import ToyJob, ToyModel
 from interbert.batch import Batch
 from interbert.errors import InterbertError
 from interbert.training.loop import train
-from interbert.training.parallel import processes, whole
+from interbert.training.parallel import processes, whole_weights
 from interbert.training.settings import Training
 
 SETTINGS = Training(
@@ -76,7 +76,7 @@ def run(out: Path, kind: Literal["ddp", "fsdp"], job: ToyJob) -> None:
     model = ToyModel(dropout=0.0)
     with processes(kind, timeout_seconds=20) as parallel:
         train(model, job, SETTINGS, out, parallel=parallel, progress=False)
-        weights = {name: whole(p.detach()) for name, p in model.named_parameters()}
+        weights = whole_weights(model)
         if parallel.leads:
             torch.save(weights, out / "weights.pt")
 

@@ -142,6 +142,11 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def whole_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The model's state_dict with whole tensors on the CPU, also after FSDP; must be called by all processes."""
+    return {name: whole(tensor.detach()).cpu() for name, tensor in model.state_dict().items()}
+
+
 def laid_out_as(tensor: Tensor, like: Tensor) -> Tensor:
     """A copy of a whole tensor, on the device of `like` and sharded as it is."""
     if isinstance(like, DTensor):
