@@ -334,6 +334,21 @@ def test_a_write_that_failed_leaves_room_for_the_next(tmp_path: Path, monkeypatc
     assert RegionStore(tmp_path / "s").verify() == 2
 
 
+def test_after_a_failed_flush_the_writer_refuses_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = RegionStore.writer(filled(tmp_path / "s", 2), EXTRACTOR)
+    store.append("a", picture(1))
+    with (
+        failing(monkeypatch, "fsync", after=0),
+        pytest.raises(InterbertError, match="its 2 committed pictures are safe"),
+    ):
+        store.commit()
+    for go_on in (store.commit, lambda: store.append("b", picture(2))):
+        with pytest.raises(InterbertError, match="failed before.*open it again"):
+            go_on()
+    store.close()
+    assert list(RegionStore(filled(tmp_path / "s", 1, first=2))) == ["picture 0", "picture 1", "picture 2"]
+
+
 def test_a_store_of_a_newer_format_says_update(tmp_path: Path) -> None:
     folder = filled(tmp_path / "s")
     connection = sqlite3.connect(folder / "manifest.sqlite")

@@ -75,8 +75,7 @@ class RegionWriter:
 
     def append_record(self, id: str, record: bytes, regions: int, image: ImageInfo | None = None) -> None:
         """Adds a record as `pack` makes it. regions: N."""
-        if self._broken or os.getpid() != self._process:
-            raise InterbertError(f"writing to '{self.folder}' failed before, or a fork does it; open it again to go on")
+        self._check_usable()
         if image is not None and not _is_storable(image):
             raise InterbertError(f"'{id}': its picture {image} has no valid text or hash; rename it")
         if id in self:
@@ -89,6 +88,7 @@ class RegionWriter:
 
     def commit(self) -> None:
         """Makes what was appended part of the store: on disk before this returns, and seen by readers that open it."""
+        self._check_usable()
         if not self._pending:
             return
         try:
@@ -121,6 +121,10 @@ class RegionWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _check_usable(self) -> None:
+        if self._broken or os.getpid() != self._process:
+            raise InterbertError(f"writing to '{self.folder}' failed before, or a fork does it; open it again to go on")
 
     def _begin(self, feature_type: str | None) -> str:
         """Makes the folder a store, or checks that it is one that may be continued. Returns its feature type."""
