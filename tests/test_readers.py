@@ -2,9 +2,18 @@ import gzip
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from interbert.corpus.readers import Caption, Captions, Fields
+from interbert.corpus.readers import READERS, Caption, Captions, Fields
 from interbert.errors import InterbertError, UsageError
+
+keys = st.sampled_from(
+    ["images", "annotations", "id", "image_id", "file_name", "caption", "filename", "split", "sentences"]
+)
+leaves = st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from(["a", "train", "x.jpg"])
+values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4))
+json_texts = st.dictionaries(keys, values, max_size=4).map(lambda value: json.dumps(value).encode())
 
 
 def read(tmp_path, content, format, name="source", **fields):
@@ -122,6 +131,26 @@ def test_a_caption_of_a_picture_that_is_not_listed_is_malformed(tmp_path):
     source = {"images": [], "annotations": [{"id": 1, "image_id": 5, "caption": "A dog."}]}
     with pytest.raises(InterbertError, match="annotation 0: image_id 5 is not among the images"):
         read(tmp_path, json.dumps(source), "coco")
+
+
+def test_an_image_id_that_is_given_twice_is_malformed_and_the_first_stays(tmp_path):
+    images = [{"id": n, "file_name": f"{n}.jpg"} for n in range(200)] + [{"id": 5, "file_name": "other.jpg"}]
+    source = {"images": images, "annotations": [{"id": 1, "image_id": 5, "caption": "A dog."}]}
+    (tmp_path / "source").write_text(json.dumps(source))
+    captions = Captions(tmp_path / "source", "coco")
+    assert tuples(captions) == [("5.jpg", "A dog.", None)]
+    assert captions.malformed.examples == ["source, image 200: id 5 is that of '5.jpg' already"]
+
+
+@given(st.sampled_from(sorted(READERS)), st.binary(max_size=60) | json_texts)
+def test_whatever_a_file_holds_it_is_read_or_refused_with_a_sentence(tmp_path_factory, format, content):
+    path = tmp_path_factory.getbasetemp() / "whatever"
+    path.write_bytes(content)
+    try:
+        found = list(Captions(path, format))
+    except InterbertError:
+        return
+    assert all(isinstance(value, str) for caption in found for value in (caption.image, caption.text, caption.id))
 
 
 def test_a_split_with_an_unknown_name_is_malformed(tmp_path):

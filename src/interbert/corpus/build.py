@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import mmap
 import os
 import shutil
 from array import array
@@ -249,16 +250,17 @@ class _Gathered:
 
     def texts(self) -> Iterator[tuple[int, str]]:
         """(picture, text), those of a picture together and once each; pictures in the order of the store."""
-        order = np.argsort(np.array(self.of_picture, np.int32), kind="stable").tolist()
+        order = np.argsort(np.array(self.of_picture, np.int32), kind="stable")
         seen: set[str] = set()
         last = -1
-        with open(self.spool, "rb") as file:
-            for at in order:
+        if not len(order):  # an empty file cannot be mapped
+            return
+        with open(self.spool, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            for at in map(int, order):
                 picture = self.of_picture[at]
                 if picture != last:
                     seen, last = set(), picture
-                file.seek(self.ends[at])
-                text = file.read(self.ends[at + 1] - self.ends[at]).decode()
+                text = data[self.ends[at] : self.ends[at + 1]].decode()
                 if text in seen:
                     self.report.drop(
                         "it says the same of the same picture again", f"{self.pictures.ids[picture]}: {text}"

@@ -64,8 +64,8 @@ def fingerprints_of(infos: Iterable[ImageInfo]) -> tuple[NDArray[np.int64], NDAr
 def look_alike(hashes: NDArray[np.uint64], others: NDArray[np.uint64], distance: int) -> NDArray[np.bool_]:
     """bool [n]: whether a perceptual hash differs from one of `others` [m] in at most `distance` of its 64 bits.
 
-    About 2 ns for each of the n * m comparisons. On Flickr8k: 64 photos saved again in other sizes and proportions are at
-    a distance of 0 to 4; of 2.6 million pairs of different photos the nearest is at 9.
+    About 2 ns for each of the n * m comparisons. On Flickr8k: 64 photos saved again in other sizes and proportions lie
+    within 4; of 2.6 million pairs of different photos the nearest is at 9.
 
     >>> look_alike(np.array([0b0000, 0b0111], np.uint64), np.array([0b0001], np.uint64), 1).tolist()
     [True, False]

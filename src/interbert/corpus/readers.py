@@ -107,19 +107,26 @@ class Captions:
 
 def coco(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
     """COCO's captions_*.json: {"images": [{id, file_name}], "annotations": [{id, image_id, caption}]}."""
-    whole = _json_of(path)
-    names = {
-        entry.get("id"): str(entry.get("file_name") or entry.get("id")) for entry in _list_of(whole, "images", path)
-    }
+    whole, key = _json_of(path), fields.text or "caption"
+    names: dict[str, str] = {}
+    for at, entry in enumerate(_list_of(whole, "images", path)):
+        malformed.seen += 1
+        try:
+            name = _name(entry.get("file_name") or entry["id"])
+            if names.setdefault(_name(entry["id"]), name) != name:
+                raise ValueError(f"id {entry['id']} is that of '{names[_name(entry['id'])]}' already")
+        except (KeyError, ValueError) as error:
+            malformed.add(f"image {at}", _why(error))
     for at, entry in enumerate(_list_of(whole, "annotations", path)):
         malformed.seen += 1
-        text = entry.get(fields.text or "caption")
-        if entry.get("image_id") not in names:
-            malformed.add(f"annotation {at}", f"image_id {entry.get('image_id')!r} is not among the images")
-        elif not isinstance(text, str):
-            malformed.add(f"annotation {at}", f"no '{fields.text or 'caption'}' with a text in {sorted(entry)}")
-        else:
-            yield Caption(names[entry["image_id"]], text, None, str(entry.get("id", at)))
+        try:
+            image, text = names.get(_name(entry["image_id"])), _text(entry[key])
+            if image is None:
+                raise ValueError(f"image_id {entry['image_id']} is not among the images")
+        except (KeyError, ValueError) as error:
+            malformed.add(f"annotation {at}", _why(error))
+            continue
+        yield Caption(image, text, None, str(entry.get("id", at)))
 
 
 def karpathy(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
@@ -127,12 +134,13 @@ def karpathy(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Capti
     for at, entry in enumerate(_list_of(_json_of(path), "images", path)):
         malformed.seen += 1
         try:
-            image, split = str(entry[fields.image or "filename"]), _split_of(entry["split"])
-            texts = [(s[fields.text or "raw"], s.get("sentid", f"{at}.{n}")) for n, s in enumerate(entry["sentences"])]
-        except (KeyError, TypeError, ValueError) as error:
+            image, split = _name(entry[fields.image or "filename"]), _split_of(entry["split"])
+            sentences = [(_text(s[fields.text or "raw"]), s.get("sentid")) for s in entry["sentences"]]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             malformed.add(f"image {at}", _why(error))
             continue
-        yield from (Caption(image, str(text), split, str(id)) for text, id in texts)
+        for number, (text, id) in enumerate(sentences):
+            yield Caption(image, text, split, f"{at}.{number}" if id is None else str(id))
 
 
 def flickr(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
@@ -182,7 +190,10 @@ def table(path: Path, fields: Fields, malformed: Malformed, delimiter: str = ","
             skipinitialspace=True,
             strict=True,
         )
-        header = _header(next(rows, []), fields)
+        try:
+            header = _header(next(rows, []), fields)
+        except csv.Error:
+            header = None
         if header is None:
             raise InterbertError(
                 f"'{path}' has no first line that names its columns; wanted one of {', '.join(TEXT_FIELDS)} "
@@ -207,13 +218,11 @@ def jsonl(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]
     for number, line in _lines(path, malformed):
         try:
             entry = json.loads(line)
-            image = str(entry[_one_of(entry, fields.image, IMAGE_FIELDS)])
-            texts = entry[_one_of(entry, fields.text, TEXT_FIELDS)]
-            texts = [texts] if isinstance(texts, str) else texts
-            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-                raise ValueError(f"the text is {texts!r:.60}")
+            image = _name(entry[_one_of(entry, fields.image, IMAGE_FIELDS)])
+            given = entry[_one_of(entry, fields.text, TEXT_FIELDS)]
+            texts = [_text(text) for text in given] if isinstance(given, list) else [_text(given)]
             split = _split_of(entry["split"]) if "split" in entry else None
-        except (KeyError, TypeError, ValueError) as error:
+        except (TypeError, ValueError) as error:
             malformed.add(f"line {number}", _why(error))
             continue
         yield from (Caption(image, text, split, f"{number}.{at}") for at, text in enumerate(texts))
@@ -271,6 +280,19 @@ def _split_of(name: object) -> str:
     if ours is None:
         raise ValueError(f"split '{name}' is not one of {', '.join(filter(None, SPLIT_NAMES))}")
     return ours
+
+
+def _name(value: object) -> str:
+    """A picture's name as text. Raises ValueError for what is neither a text nor a whole number."""
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise ValueError(f"the picture is {value!r:.60}, wanted a name or a number")
+    return str(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"the text is {value!r:.60}, wanted a text")
+    return value
 
 
 def _one_of(names: Iterable[str], wanted: str | None, known: tuple[str, ...]) -> str:

@@ -31,9 +31,11 @@ def readable(text: str) -> str:
     >>> readable("caf\\udce9"), readable("\\ud83d\\udc36")
     ('caf\\ufffd', '\\U0001f436')
     """
-    if not any("\ud800" <= c <= "\udfff" for c in text):
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 class Tokenizer:
