@@ -7,7 +7,14 @@ import torch
 from torch import nn
 
 from interbert.errors import InterbertError
-from interbert.training.optimizer import gradient_norm, learning_rate, make_optimizer, moments, restore_moments
+from interbert.training.optimizer import (
+    gradient_norm,
+    learning_rate,
+    make_optimizer,
+    moments,
+    restore_moments,
+    set_learning_rate,
+)
 from interbert.training.settings import Training
 
 
@@ -32,6 +39,14 @@ def test_matrices_decay_and_biases_and_norms_do_not() -> None:
     assert [tuple(p.shape) for p in decayed["params"]] == [(3, 4), (4, 4)]
     assert [tuple(p.shape) for p in kept["params"]] == [(4,), (4,), (4,)]
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.01, 0.0)
+
+
+def test_named_parts_learn_faster_and_follow_the_same_schedule() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    optimizer = make_optimizer(model, Training(faster=("1.",), faster_by=4.0))
+    set_learning_rate(optimizer, 0.1)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert [rates[id(p)] for p in model.parameters()] == [0.1, 0.1, 0.4, 0.4]
 
 
 def test_the_first_update_is_the_rate_in_the_direction_against_the_gradient() -> None:

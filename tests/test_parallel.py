@@ -32,7 +32,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]
     folder = tmp_path_factory.mktemp("two")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
     command = [sys.executable, str(HERE / "two_processes.py"), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
     assert done.returncode == 0, done.stderr
     assert "find_unused_parameters" not in done.stderr
     return json.loads(done.stdout), folder

@@ -22,7 +22,7 @@ KILLS, SEED = 8, 0
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     command = [sys.executable, str(SCRIPT), str(tmp_path_factory.mktemp("killed")), str(KILLS), str(SEED)]
     done = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=300
+        command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=900
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout) | {"stderr": done.stderr}  # type: ignore[no-any-return]

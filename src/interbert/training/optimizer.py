@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ def learning_rate(settings: Training, step: int, total_steps: int) -> float:
 
 def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.AdamW:
     """AdamW over what wants a gradient; matrices decay, biases and norms do not (one dimension)."""
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [], "weight_decay": decay, "factor": factor}
         for decay in (settings.weight_decay, 0.0)
         for factor in (1.0, settings.faster_by)
