@@ -121,7 +121,7 @@ def test_a_full_disk_leaves_the_old_checkpoints_and_no_stump(tmp_path: Path, mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(module, "save_file", full)
-    with pytest.raises(InterbertError, match="No space left on device.*the one before is intact"):
+    with pytest.raises(InterbertError, match="No space left on device.*those before are intact"):
         checkpoints.save(3, TENSORS, {})
     assert names(tmp_path) == [".lock", "step-00000001", "step-00000002"]
     assert checkpoints.newest() == tmp_path / "step-00000002"
