@@ -204,6 +204,14 @@ def test_a_build_that_was_killed_leaves_nothing_that_looks_like_a_corpus_and_the
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "store"]
 
 
+def test_a_corpus_that_was_about_to_be_replaced_comes_back(tmp_path, store):
+    make_corpus(tmp_path / "corpus", store, captions(("a", "a dog")))
+    (tmp_path / "corpus").rename(tmp_path / ".corpus.999999999.older")  # killed between two renames
+    with pytest.raises(UsageError, match="a corpus is there already"):
+        make_corpus(tmp_path / "corpus", store, captions(("a", "a cat")))
+    assert Corpus(tmp_path / "corpus").text(0) == "a dog"
+
+
 def test_a_mirrored_record_is_a_view_and_no_picture(tmp_path):
     store = make_store(tmp_path / "store", {"a": 3, "a@mirrored": 4, "b": 2, "odd@mirrored": 1})
     report = build_corpus(captions(("a", "a dog"), ("b", "a cat")), store, tiny_tokenizer(), tmp_path / "c", FEW)

@@ -85,11 +85,13 @@ def build_corpus(
     read, or the vocabulary does not know the texts.
     """
     out, options = Path(out), options or BuildOptions()
+    _clean_after_killed(out)
     if out.exists() and not (replace and (out / "corpus.json").is_file()):
         kind = "a corpus is there" if (out / "corpus.json").is_file() else "something else is there"
         raise UsageError(f"'{out}': {kind} already; choose another folder or remove it first")
     out.parent.mkdir(parents=True, exist_ok=True)
-    building = _fresh_sibling(out)
+    building = out.parent / f".{out.name}.{os.getpid()}.building"
+    building.mkdir()
     try:
         report = CorpusReport()
         pictures = _usable_pictures(store, options, report)
@@ -112,25 +114,25 @@ def build_corpus(
 def _put(building: Path, out: Path) -> None:
     """Renames the whole corpus to its place; an older one there goes away."""
     sync_folder(building)
+    older = building.with_suffix(".older")
     if out.exists():
-        old = building.with_suffix(".replaced")
-        os.rename(out, old)
-        os.rename(building, out)
-        shutil.rmtree(old)
-    else:
-        os.rename(building, out)
+        os.rename(out, older)
+    os.rename(building, out)
     sync_folder(out.parent)
+    shutil.rmtree(older, ignore_errors=True)
 
 
-def _fresh_sibling(out: Path) -> Path:
-    """A new folder beside `out`. Those that killed builds have left are removed."""
-    for old in out.parent.glob(f".{out.name}.*.building"):
-        process = old.name.split(".")[-2]
-        if not (process.isdigit() and Path(f"/proc/{process}").exists()) or process == str(os.getpid()):
-            shutil.rmtree(old)
-    building = out.parent / f".{out.name}.{os.getpid()}.building"
-    building.mkdir()
-    return building
+def _clean_after_killed(out: Path) -> None:
+    """Removes what killed builds have left beside `out`; an older corpus that was about to be replaced comes back."""
+    for left in sorted(out.parent.iterdir()) if out.parent.is_dir() else []:
+        if left.name.startswith(f".{out.name}.") and left.suffix in (".building", ".older"):
+            process = left.stem.rpartition(".")[2]
+            if process != str(os.getpid()) and Path(f"/proc/{process}").exists():
+                continue  # that build may be at work
+            if left.suffix == ".older" and not out.exists():
+                os.rename(left, out)
+            else:
+                shutil.rmtree(left)
 
 
 def _usable_pictures(store: RegionStore, options: BuildOptions, report: CorpusReport) -> Pictures:
