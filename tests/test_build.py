@@ -136,6 +136,7 @@ def test_malformed_lines_of_the_source_are_in_the_report(tmp_path, store):
     (tmp_path / "source").write_text("a.jpg#0\ta dog\n" * 150 + "broken\n")
     report = build_corpus(Captions(tmp_path / "source", "flickr"), store, tiny_tokenizer(), tmp_path / "corpus", FEW)
     assert report.dropped["it cannot be read"] == 1
+    assert report.captions["read"] == 151 == report.captions["kept"] + sum(report.dropped.values())
     assert report.malformed == ["source, line 151: wanted IMAGE#NUMBER, TAB, text"]
 
 
@@ -178,7 +179,7 @@ def test_an_error_in_the_middle_leaves_the_older_corpus(tmp_path, store):
         yield from captions(("a", "a cat"))
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InterbertError, match="No space left on device. What was there before is as it was"):
         build_corpus(breaking(), store, tiny_tokenizer(), tmp_path / "corpus", FEW, replace=True)
     assert Corpus(tmp_path / "corpus").text(0) == "a dog"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "store"]

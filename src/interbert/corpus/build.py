@@ -97,15 +97,17 @@ def build_corpus(
         pictures = _usable_pictures(store, options, report)
         gathered = _Gathered(building / "spool", pictures, options, report)
         gathered.read(tqdm(captions, "reading captions", disable=not progress, unit=" captions"))
-        if isinstance(captions, Captions) and captions.malformed.count:
-            report.drop("it cannot be read", captions.malformed.examples[0])
-            report.dropped["it cannot be read"] = captions.malformed.count
-            report.malformed = captions.malformed.examples
+        if isinstance(captions, Captions):
+            report.add_malformed(captions.malformed.count, captions.malformed.examples)
         files = _write(building, gathered, tokenizer, progress)
         gathered.spool.unlink()
         source = captions.path.name if isinstance(captions, Captions) else "captions in memory"
         _finish(building, files, gathered, store, tokenizer, source)
         _put(building, out)
+    except OSError as error:
+        raise InterbertError(
+            f"building '{out}' failed: {error}. What was there before is as it was; mend this and give the command again"
+        ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return report

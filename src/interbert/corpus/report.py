@@ -43,6 +43,13 @@ class CorpusReport:
             if example is not None:
                 self._show(what, example)
 
+    def add_malformed(self, count: int, places: list[str]) -> None:
+        """Counts what could not be read of the source. places: the first of them."""
+        if count:
+            self.captions["read"] += count
+            self.dropped["it cannot be read"] = count
+            self.malformed = list(places)
+
     def _show(self, reason: str, example: str) -> None:
         shown = self.examples.setdefault(reason, [])
         if len(shown) < EXAMPLES:
