@@ -40,7 +40,7 @@ def confidences(selection: Selection, *scores: float) -> list[float]:
 
 
 def test_all_sure_detections_become_regions_best_first():
-    selection = Selection(max_regions=3, min_regions=1, min_confidence=0.3)
+    selection = Selection(fill="scores", max_regions=3, min_regions=1, min_confidence=0.3)
     assert confidences(selection, 0.4, 0.9, 0.2) == [0.9, 0.4]
     assert confidences(selection, 0.4, 0.9, 0.5, 0.6) == [0.9, 0.6, 0.5]
 

@@ -68,3 +68,9 @@ def test_the_example_of_the_documentation_is_an_extractor():
     exec(text.split("```python\n")[1].split("```")[0], names)
     (regions,) = names["MeanColour"]().extract([Image.new("RGB", (4, 2), (10, 20, 30))])
     assert regions.features.tolist() == [[10, 20, 30]]
+
+
+@pytest.mark.parametrize(("max_regions", "cells"), [(36, 16), (16, 9), (10, 9), (2, 1)])
+def test_the_grid_leaves_room_for_detections_whatever_the_maximum(max_regions: int, cells: int) -> None:
+    made = Extractor.from_name("embedded", max_regions=max_regions, min_regions=1)
+    assert made.info.settings["grid"] ** 2 == cells

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from interbert.pretraining.batches import AnyCorpus, generator_for
 from interbert.pretraining.job import Pretraining, PretrainingJob
 from interbert.text.tokenizer import Tokenizer
 from interbert.training.loop import Summary, train
-from interbert.training.parallel import processes
+from interbert.training.parallel import processes, whole_weights
 from interbert.training.report import example_pairs, write_report
 from interbert.weights.bert import bert_config, find_bert, start_from_bert
 
@@ -28,12 +29,18 @@ STANDARDISING_PICTURES = 2000  # as many pictures fix the mean and scale of regi
 
 
 def pretrain(
-    corpora: Sequence[Path], out: Path, plan: Pretraining, init: str | None = None, progress: bool = True
+    corpora: Sequence[Path],
+    out: Path,
+    plan: Pretraining,
+    init: str | None = None,
+    progress: bool = True,
+    parallel: Literal["auto", "ddp", "fsdp"] = "auto",
 ) -> Summary:
     """Trains an InterBERT on corpora and leaves a run folder that `interbert.load` takes.
 
     init: `bert:FOLDER_OR_ID` starts text embedding and interaction layers from a BERT, or a run's folder goes on from
-    its weights; None starts at random. Given the same folder again, an unfinished run goes on exactly.
+    its weights; None starts at random. Given the same folder again, an unfinished run goes on exactly. Under torchrun,
+    its processes share the work by DDP, or with "fsdp" the weights too.
     """
     corpus = Corpus(corpora[0]) if len(corpora) == 1 else Corpora([Corpus(folder) for folder in corpora])
     tokenizer = corpus.tokenizer()
@@ -45,14 +52,17 @@ def pretrain(
     if model.config.region_standardised and init_kind(init) != "run":
         model.image_embedding.standardise(feature_sample(corpus, seed))
     out.mkdir(parents=True, exist_ok=True)
-    with processes() as parallel:
-        if parallel.leads:
+    with processes(parallel) as joined:
+        if joined.leads:
             tokenizer.save(out / "tokenizer.json")
             corpus.extractor.save(out / "extractor.json")
-        summary = train(model, job, plan.training, out, parallel=parallel, progress=progress)
-        if parallel.leads:
-            model.save_pretrained(out)
-            write_report(out, example_pairs(model, corpus, seed=seed))
+        summary = train(model, job, plan.training, out, parallel=joined, progress=progress)
+        weights = whole_weights(model)
+        if joined.leads:
+            trained = InterBert(model.config).eval()
+            trained.load_state_dict(weights)
+            trained.save_pretrained(out)
+            write_report(out, example_pairs(trained, corpus, seed=seed))
     return summary
 
 

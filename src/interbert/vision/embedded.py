@@ -46,7 +46,7 @@ class Selection:
     max_regions: int = 36
     min_regions: int = 10
     min_confidence: float = 0.2
-    fill: Fill = "scores"
+    fill: Fill = "detections+grid"  # retrieves best on held-out pictures: docs/log.md, "region choice"
     grid: int = 4
     overlap: float = 0.7
 

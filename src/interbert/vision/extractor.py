@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -76,7 +77,10 @@ def _embedded(settings: Mapping[str, Any]) -> Extractor:
     from interbert.vision.embedded import EmbeddedExtractor, Selection
 
     known = {field.name for field in fields(Selection)}
-    return EmbeddedExtractor(Selection(**{name: value for name, value in settings.items() if name in known}))
+    wanted = {name: value for name, value in settings.items() if name in known}
+    if "grid" not in wanted and "max_regions" in wanted:  # the largest grid that leaves room for a detection
+        wanted["grid"] = max(1, min(Selection.grid, math.isqrt(max(0, wanted["max_regions"] - 1))))
+    return EmbeddedExtractor(Selection(**wanted))
 
 
 EXTRACTORS: dict[str, Callable[[Mapping[str, Any]], Extractor]] = {"embedded": _embedded}
