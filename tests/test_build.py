@@ -179,7 +179,7 @@ def test_an_error_in_the_middle_leaves_the_older_corpus(tmp_path, store):
         yield from captions(("a", "a cat"))
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(InterbertError, match="No space left on device. What was there before is as it was"):
+    with pytest.raises(InterbertError, match="No space left on device. What was there is as it was"):
         build_corpus(breaking(), store, tiny_tokenizer(), tmp_path / "corpus", FEW, replace=True)
     assert Corpus(tmp_path / "corpus").text(0) == "a dog"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "store"]

@@ -106,7 +106,7 @@ def build_corpus(
         _put(building, out)
     except OSError as error:
         raise InterbertError(
-            f"building '{out}' failed: {error}. What was there before is as it was; mend this and give the command again"
+            f"building '{out}' failed: {error}. What was there is as it was; mend this and give the command again"
         ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
