@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,16 @@ from tqdm import tqdm
 
 from interbert.batch import Batch, Output, make_batch
 from interbert.config import MATCH_CLASS
+from interbert.corpus.corpus import Corpus
 from interbert.errors import InterbertError
 from interbert.metrics import bootstrap_interval, ranks, recall_at
 from interbert.model.interbert import InterBert
-from interbert.pretraining.batches import AnyCorpus, BatchMaker, DrawnPairs, draw_pairs, generator_for
+from interbert.pretraining.batches import AnyCorpus, Augmentation, BatchMaker, DrawnPairs, draw_pairs, generator_for
 from interbert.pretraining.objectives import match_targets, scored_regions, scored_words
-from interbert.pretraining.stages import Stage
+from interbert.pretraining.stages import Masking, Stage
+from interbert.text.tokenizer import Tokenizer
+from interbert.training.precision import autocast, chosen_precision, fast_matmul
+from interbert.vision.provenance import ExtractorInfo
 
 BATCH = 64  # pairs at a time
 QUERIES = 32  # texts of the quick form that rank the pool's pictures
@@ -74,7 +79,7 @@ def quick_validation(model: InterBert, pool: Pool | None, stage: Stage) -> dict[
     if pool is None:
         return {}
     device = next(model.parameters()).device
-    found = alone_recall(model, pool)
+    found = {f"alone_{name}": value for name, value in alone_recall(model, pool).items()}
     if stage.matching == "alone":
         return found
     right: dict[str, list[NDArray[np.bool_]]] = {"word": [], "region": [], "matching": []}
@@ -108,7 +113,7 @@ def alone_recall(model: InterBert, pool: Pool) -> dict[str, float]:
             images.append(model(batch.image_alone()).image_vector)
         scores = model.margins_alone(torch.cat(texts), torch.cat(images)).cpu().numpy()
     place = ranks(scores, pool.images[:, None] == pool.images[None])
-    return {f"alone_recall_at_{k}": recall_at(place, k) for k in (1, 10)}
+    return {f"recall_at_{k}": recall_at(place, k) for k in (1, 10)}
 
 
 def words_right(model: InterBert, output: Output, batch: Batch) -> torch.Tensor:
@@ -172,8 +177,46 @@ def _margins(model: InterBert, output: Output) -> torch.Tensor:
     return logits[..., MATCH_CLASS] - logits[..., 1 - MATCH_CLASS]
 
 
+def evaluate_run(
+    run: str | Path,
+    corpus_folder: Path,
+    *,
+    split: str = "test",
+    seed: int = 0,
+    queries: int | None = None,
+    precision: str = "auto",
+    revision: str | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """`evaluate_pretraining` of a saved run on a corpus.
+
+    precision: "auto" is bfloat16 products where the device has them, "fp32", or "bf16".
+
+    Raises InterbertError where the corpus was built with another extractor or vocabulary than the run's.
+    """
+    model = InterBert.from_pretrained(run, revision=revision)
+    corpus = Corpus(corpus_folder)
+    if Path(run).is_dir():
+        folder = Path(run)
+        corpus.require(
+            f"run '{run}'", ExtractorInfo.load(folder / "extractor.json"), Tokenizer.load(folder / "tokenizer.json")
+        )
+    maker = BatchMaker(corpus, corpus.tokenizer(), Masking(), Augmentation())
+    device = next(model.parameters()).device
+    arithmetic = chosen_precision(precision, device)
+    with fast_matmul(), autocast(arithmetic, device):
+        found = evaluate_pretraining(model, corpus, maker, split, seed, queries, progress)
+    return {"precision": arithmetic, **found}
+
+
 def evaluate_pretraining(
-    model: InterBert, corpus: AnyCorpus, maker: BatchMaker, split: str, seed: int = 0, progress: bool = False
+    model: InterBert,
+    corpus: AnyCorpus,
+    maker: BatchMaker,
+    split: str,
+    seed: int = 0,
+    queries: int | None = None,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """What a model knows of a split: masked words, matching and retrieval, with 95 % bootstrap intervals.
 
@@ -188,15 +231,17 @@ def evaluate_pretraining(
     right = np.concatenate(
         [_matching_right(model, model(b), b).cpu().numpy() for b in _moved(model, pool.batches(Stage("none", "none")))]
     )
-    with tqdm(total=len(pool.texts), desc="ranking", unit=" texts", disable=not progress) as bar:
-        scores = score_matrix(model, corpus, pool.texts, pool.images, bar.update)
-    place = ranks(scores, pool.images[:, None] == pool.images[None]).astype(np.float64)
+    texts = pool.texts[:queries]
+    with tqdm(total=len(texts), desc="ranking", unit=" texts", disable=not progress) as bar:
+        scores = score_matrix(model, corpus, texts, pool.images, bar.update)
+    place = ranks(scores, pool.images[: len(texts), None] == pool.images[None]).astype(np.float64)
+    counted = {"queries": len(texts), "pictures": len(pool.images)}
     recall = {f"recall_at_{k}": _with_interval(place <= k) for k in (1, 5, 10)}
     return {
         "split": split,
         "words": word_gain(model, pool, Stage("msm", "none")),
         "matching_accuracy": _with_interval(right) | {"pairs": len(right)},
-        "retrieval": recall | {"median_rank": float(np.median(place)), "pictures": len(pool.images)},
+        "retrieval": recall | {"median_rank": float(np.median(place))} | counted,
         "retrieval_alone": alone_recall(model, pool),
     }
 

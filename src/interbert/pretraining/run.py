@@ -21,6 +21,7 @@ from interbert.text.tokenizer import Tokenizer
 from interbert.training.loop import Summary, train
 from interbert.training.parallel import processes, whole_weights
 from interbert.training.report import example_pairs, write_report
+from interbert.vision.provenance import ExtractorInfo
 from interbert.weights.bert import bert_config, find_bert, start_from_bert
 
 log = logging.getLogger(__name__)
@@ -43,11 +44,13 @@ def pretrain(
     its processes share the work by DDP, or with "fsdp" the weights too.
     """
     corpus = Corpus(corpora[0]) if len(corpora) == 1 else Corpora([Corpus(folder) for folder in corpora])
+    if isinstance(corpus, Corpora) and len(corpus.held_out_elsewhere):
+        log.info("%d training pictures left out: another corpus holds them out", len(corpus.held_out_elsewhere))
     tokenizer = corpus.tokenizer()
     plan = replace(plan, model=fitted(plan.model, corpus, tokenizer))
     seed = plan.training.seed
     torch.manual_seed(seed)
-    model, plan = started(plan, init, tokenizer)
+    model, plan = started(plan, init, corpus, tokenizer)
     job = PretrainingJob(corpus, tokenizer, plan)
     if model.config.region_standardised and init_kind(init) != "run":
         model.image_embedding.standardise(feature_sample(corpus, seed))
@@ -84,19 +87,19 @@ def init_kind(init: str | None) -> str:
     return "bert" if init.startswith("bert:") else "run"
 
 
-def started(plan: Pretraining, init: str | None, tokenizer: Tokenizer) -> tuple[InterBert, Pretraining]:
+def started(
+    plan: Pretraining, init: str | None, corpus: AnyCorpus, tokenizer: Tokenizer
+) -> tuple[InterBert, Pretraining]:
     """A model with its first weights, and the plan with the configuration that it has."""
     if init is None:
         return InterBert(plan.model), plan
     if init_kind(init) == "run":
         if not Path(init).is_dir():
             raise UsageError(f"--init: got '{init}', wanted bert:FOLDER_OR_ID or the folder of a run")
+        run = Path(init)
+        extractor = ExtractorInfo.load(run / "extractor.json")
+        corpus.require(f"run '{init}'", extractor, Tokenizer.load(run / "tokenizer.json"))
         model = InterBert.from_pretrained(init)
-        if model.config.vocabulary_size != tokenizer.vocabulary_size:
-            raise InterbertError(
-                f"'{init}' has {model.config.vocabulary_size} words, the corpus {tokenizer.vocabulary_size}; "
-                "build the corpus with that run's tokenizer.json"
-            )
         return model, replace(plan, model=model.config)
     folder = find_bert(init.removeprefix("bert:"))
     theirs = Tokenizer.load(folder)

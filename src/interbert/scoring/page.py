@@ -134,7 +134,7 @@ def untrained(corpus: Corpus, scorer: Scorer, init: str | None) -> Scorer:
     tokenizer, seed = corpus.tokenizer(), Pretraining().training.seed
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model, _ = started(Pretraining(model=scorer.model.config), init, tokenizer)
+        model, _ = started(Pretraining(model=scorer.model.config), init, corpus, tokenizer)
     if model.config.region_standardised and init_kind(init) != "run":
         model.image_embedding.standardise(feature_sample(corpus, seed))
     return Scorer(model, tokenizer, scorer.extractor, device=scorer.device)
