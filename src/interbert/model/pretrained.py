@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
-from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
@@ -16,6 +16,26 @@ from interbert.errors import InterbertError
 from interbert.files import whole_file, write_json
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CARD = """
+# An InterBERT
+
+A text and a picture in, a score in [0, 1] out: how well they belong together. The model of *InterBERT:
+Vision-and-Language Interaction for Multi-modal Pretraining* (Lin et al., KDD 2020).
+
+- layers: {layers} (interaction, text stream, image stream), {width} wide, {parameters:.1f}M parameters
+- reads: texts of a vocabulary of {words:,} word pieces (`tokenizer.json`), regions of {features:,} numbers each, by the
+  extractor that `extractor.json` names
+- trained as `training.jsonl` and `report.html` say, where they are beside this file
+
+```python
+import interbert
+
+scorer = interbert.load("THIS FOLDER OR ITS ID")
+scorer.predict([("two dogs play", "dogs.jpg")])
+```
+
+A score compares pictures and texts of the kind that the model was trained on; it is no calibrated probability.
+"""
 
 
 class Pretrained(
@@ -30,6 +50,19 @@ class Pretrained(
     """A module with `from_pretrained`, `save_pretrained` and `push_to_hub`, made from a `ModelConfig`."""
 
     config: ModelConfig
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """The card that a saved folder gets where it has none: what this is, its sizes, how to use it."""
+        config = self.config
+        card = super().generate_model_card(*args, **kwargs)
+        card.text = CARD.format(
+            layers=f"{config.interaction_layers} + {config.independence_layers} + {config.independence_layers}",
+            width=config.hidden_size,
+            parameters=sum(parameter.numel() for parameter in self.parameters()) / 1e6,
+            features=config.region_feature_size,
+            words=config.vocabulary_size,
+        )
+        return card
 
     def _save_pretrained(self, save_directory: Path) -> None:
         tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
