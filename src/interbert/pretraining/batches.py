@@ -177,7 +177,7 @@ class BatchMaker:
                 everywhere = torch.ones(len(picture), dtype=torch.bool)
                 masked = masked_singles(everywhere, generator, self.masking.mom_rate)
             else:
-                boxes = torch.from_numpy(np.ascontiguousarray(picture.boxes))
+                boxes = torch.tensor(picture.boxes)
                 masked = self._masked_neighbourhoods(boxes, generator)
             batch.masked_regions[row, 1 : 1 + len(picture)] = masked
         batch.features[batch.masked_regions] = 0.0
@@ -190,7 +190,9 @@ class BatchMaker:
         if self.masking.region_targets == "hard":
             labels = torch.zeros(slots, dtype=torch.int64)
             for row, picture in enumerate(regions):
-                labels[row, 1 : 1 + len(picture)] = torch.from_numpy(picture.labels)
+                labels[row, 1 : 1 + len(picture)] = torch.tensor(
+                    picture.labels
+                )  # a copy: a store gives read-only arrays
             return labels
         classes = len(self.corpus.extractor.classes)
         soft = np.zeros((*slots, classes), np.float32)

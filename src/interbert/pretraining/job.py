@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from interbert.batch import Batch
 from interbert.config import ModelConfig, preset
-from interbert.errors import UsageError
+from interbert.errors import InterbertError, UsageError
 from interbert.model.interbert import InterBert
 from interbert.pretraining import objectives
 from interbert.pretraining.batches import (
@@ -43,6 +43,16 @@ class Pretraining:
     validation_pairs: int = 512  # of the validation split, half of them negatives
     validation_pool: int = 100  # pictures ranked for a text each while training
 
+    def __post_init__(self) -> None:
+        if not self.stages or any(stage.epochs < 1 for stage in self.stages):
+            raise UsageError("stages: wanted at least one, each of at least 1 epoch")
+        micro = self.micro_batch_size
+        least = {"batch_size": (self.batch_size, 2), "micro_batch_size": (1 if micro is None else micro, 1)}
+        least |= {"validation_pairs": (self.validation_pairs, 1), "validation_pool": (self.validation_pool, 1)}
+        for name, (got, wanted) in least.items():
+            if got < wanted:
+                raise UsageError(f"{name}: got {got}, wanted at least {wanted}")
+
 
 @dataclass(eq=False)
 class StagedBatch(Batch):
@@ -62,8 +72,17 @@ class PretrainingJob:
         self.pool = Pool.of(corpus, plain, self.seed, plan.validation_pairs, plan.validation_pool)
         self.steps_per_epoch = len(self.texts) // plan.batch_size
         self._epoch: tuple[int, NDArray[np.int64]] | None = None
-        if any(stage.epochs < 1 for stage in plan.stages) or not plan.stages:
-            raise UsageError("stages: wanted at least one, each of at least 1 epoch")
+        if self.steps_per_epoch == 0:
+            raise InterbertError(
+                f"got {len(self.texts)} training texts, wanted at least one batch of {plan.batch_size}; "
+                "give a smaller batch_size"
+            )
+        longest = int(corpus.lengths.max())
+        if longest > plan.model.max_text_tokens:
+            raise UsageError(
+                f"max_text_tokens: got {plan.model.max_text_tokens}, wanted at least {longest}, "
+                "which the longest text of the corpus has"
+            )
 
     @property
     def total_steps(self) -> int:
