@@ -10,6 +10,7 @@ import torch
 
 from interbert.batch import Batch
 from interbert.config import preset
+from interbert.errors import InterbertError
 from interbert.model.interbert import InterBert
 from interbert.pretraining.objectives import alone_loss, counts, losses, with_late_negatives
 from interbert.pretraining.stages import Stage
@@ -115,6 +116,11 @@ def test_late_negatives_get_another_picture_and_matches_keep_theirs(batch: Batch
     drawn = with_late_negatives(batch, margins, torch.eye(8, dtype=torch.bool), hard_share=1.0)
     assert drawn.images is not None
     assert drawn.images.tolist() == [0, 1, 2, 3, 0, 0, 0, 0]
+
+
+def test_a_batch_of_one_picture_has_no_late_negative_and_says_so(batch: Batch) -> None:
+    with pytest.raises(InterbertError, match="same picture"):
+        with_late_negatives(batch, torch.zeros(8, 8), torch.ones(8, 8, dtype=torch.bool), hard_share=0.5)
 
 
 def test_alone_trains_without_reading_both_sides_together(model: InterBert, batch: Batch) -> None:

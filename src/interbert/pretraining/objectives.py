@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from interbert.batch import Batch, Output
 from interbert.config import MATCH_CLASS
+from interbert.errors import InterbertError
 from interbert.model.interbert import InterBert
 from interbert.pretraining.stages import Stage
 
@@ -77,9 +78,12 @@ def with_late_negatives(batch: Batch, margins: Tensor, own: Tensor, hard_share: 
     """Gives the texts that shall not match another picture of the batch: at random, or with softmax(margin).
 
     batch: every text with its own picture.  margins: [B, B].  own: bool [B, B].  The draw takes torch's own generator,
-    as dropout does, which the loop seeds for each step.
+    as dropout does, which the loop seeds for each step. Raises InterbertError where the batch has but one picture.
     """
     assert batch.is_match is not None
+    if own.all(1).any():
+        raise InterbertError("all texts of a batch have the same picture, so there is no negative; "
+                             "give a larger batch_size or micro_batch_size")  # fmt: skip
     is_hard = torch.rand(len(batch), 1, device=margins.device) < hard_share
     liking = torch.where(is_hard, margins, 0.0).masked_fill(own, -torch.inf)
     drawn = torch.multinomial(liking.softmax(-1), 1)[:, 0]
