@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import pickle
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 
 import torch
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -81,7 +83,7 @@ def find_bert(source: str) -> Path:
             _optional_download(source, name)
         if not _optional_download(source, "model.safetensors"):
             hf_hub_download(source, "pytorch_model.bin")
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except (EntryNotFoundError, HFValidationError, OSError) as error:  # the hub's HTTP errors are OSErrors
         names = ", ".join(f"bert:{name}" for name in SHIPPED)
         raise InterbertError(
             f"'bert:{source}' is neither a folder nor a BERT on the hub that can be reached ({type(error).__name__}); "
@@ -91,9 +93,10 @@ def find_bert(source: str) -> Path:
 
 
 def _optional_download(source: str, name: str) -> bool:
+    """Whether there is such a file: on the hub, or without a network among what was downloaded before."""
     try:
         hf_hub_download(source, name)
-    except HfHubHTTPError:
+    except EntryNotFoundError:
         return False
     return True
 
@@ -106,13 +109,16 @@ def bert_config(folder: Path, base: ModelConfig) -> ModelConfig:
     path = folder / "config.json"
     if not path.is_file():
         raise InterbertError(f"'{folder}' has no config.json; wanted a folder of a Hugging Face BERT")
-    theirs: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    theirs = _json_object(path)
     wanted = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
     for name, value in wanted.items():
         if theirs.get(name, value) != value:
             raise InterbertError(
                 f"'{path}': got {name} {theirs[name]!r}, wanted {value!r}; this BERT computes otherwise"
             )
+    sizes = ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "max_position_embeddings")
+    if missing := [name for name in sizes if name not in theirs]:
+        raise InterbertError(f"'{path}' lacks {', '.join(missing)}; wanted the config.json of a Hugging Face BERT")
     return replace(
         base,
         vocabulary_size=theirs["vocab_size"],
@@ -120,9 +126,19 @@ def bert_config(folder: Path, base: ModelConfig) -> ModelConfig:
         feed_forward_size=theirs["intermediate_size"],
         heads=theirs["num_attention_heads"],
         max_text_tokens=theirs["max_position_embeddings"] if base.text_position == "table" else base.max_text_tokens,
-        token_types=theirs["type_vocab_size"],
-        layer_norm_eps=theirs["layer_norm_eps"],
+        token_types=theirs.get("type_vocab_size", 2),
+        layer_norm_eps=theirs.get("layer_norm_eps", 1e-12),
     )
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise InterbertError(f"'{path}' is not the config.json of a BERT; wanted a JSON object")
+    return value
 
 
 def start_from_bert(model: InterBert, folder: Path) -> BertStart:
@@ -195,12 +211,14 @@ def _translated(key: str, table: list[tuple[str, str]]) -> str | None:
 def _read(folder: Path) -> dict[str, Tensor]:
     """BERT's tensors under the names of the table: no "bert." in front, LayerNorm's old names made new."""
     safe, old = folder / "model.safetensors", folder / "pytorch_model.bin"
-    if safe.is_file():
-        tensors = load_file(safe)
-    elif old.is_file():
-        tensors = torch.load(old, map_location="cpu", weights_only=True)
-    else:
+    if not (safe.is_file() or old.is_file()):
         raise InterbertError(f"'{folder}' has neither {safe.name} nor {old.name}; wanted a BERT's weights")
+    try:
+        tensors = load_file(safe) if safe.is_file() else torch.load(old, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        file = safe if safe.is_file() else old
+        why = str(error).splitlines()[0]
+        raise InterbertError(f"'{file}' does not hold a BERT's weights ({why}); download it again") from error
     renamed = {}
     for key, tensor in tensors.items():
         name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", key))
