@@ -8,7 +8,7 @@ from torch.nn.functional import gelu, linear, relu
 
 from interbert.config import ModelConfig
 
-FUSED_DROPOUT = 0.1  # on the fused vector; the release's fixed number
+FUSED_DROPOUT = 0.1  # on the fused vector; the release's fixed number, 0 in a model whose dropout is 0
 
 
 class Fusion(nn.Module):
@@ -22,7 +22,7 @@ class Fusion(nn.Module):
         self.by_product = config.fusion == "mul"
         self.text = nn.Linear(config.hidden_size, config.fusion_size)
         self.image = nn.Linear(config.hidden_size, config.fusion_size)
-        self.dropout = nn.Dropout(FUSED_DROPOUT)
+        self.dropout = nn.Dropout(FUSED_DROPOUT if config.dropout else 0.0)
 
     def text_vector(self, states: Tensor) -> Tensor:
         """states: [B, T, H]. Returns [B, F], from `[CLS]`."""

@@ -75,7 +75,7 @@ class Pool:
 
 
 def quick_validation(model: InterBert, pool: Pool | None, stage: Stage) -> dict[str, float]:
-    """Accuracies and losses' worth on the pool: words, regions, matching, R@1 and R@10 over its pictures."""
+    """Accuracies on the pool: words, regions, matching, R@1 and R@10 over its pictures; no accuracy of nothing."""
     if pool is None:
         return {}
     device = next(model.parameters()).device
@@ -92,7 +92,8 @@ def quick_validation(model: InterBert, pool: Pool | None, stage: Stage) -> dict[
             if batch.masked_regions is not None:
                 right["region"].append(_regions_right(model, output, batch).cpu().numpy())
             right["matching"].append(_matching_right(model, output, batch).cpu().numpy())
-    found |= {f"{name}_accuracy": float(np.concatenate(rows).mean()) for name, rows in right.items() if rows}
+    scored = {name: np.concatenate(rows) for name, rows in right.items() if any(map(len, rows))}
+    found |= {f"{name}_accuracy": float(hits.mean()) for name, hits in scored.items()}
     asked = slice(0, QUERIES)
     scores = score_matrix(model, pool.corpus, pool.texts[asked], pool.images)
     place = ranks(scores, pool.images[asked, None] == pool.images[None])
@@ -209,6 +210,7 @@ def evaluate_run(
     return {"precision": arithmetic, **found}
 
 
+@torch.inference_mode()
 def evaluate_pretraining(
     model: InterBert,
     corpus: AnyCorpus,
@@ -255,11 +257,10 @@ def _with_interval(hits: NDArray[Any]) -> dict[str, Any]:
 
 def _moved(model: InterBert, batches: Iterator[Batch]) -> Iterator[Batch]:
     device = next(model.parameters()).device
-    with torch.inference_mode():
-        for batch in batches:
-            yield batch.to(device)
+    return (batch.to(device) for batch in batches)
 
 
+@torch.inference_mode()
 def word_gain(model: InterBert, pool: Pool, stage: Stage) -> dict[str, float | tuple[float, float]]:
     """Word accuracy with each text's own picture and without, and the difference's paired interval.
 

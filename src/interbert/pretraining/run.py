@@ -56,12 +56,11 @@ def pretrain(
         model.image_embedding.standardise(feature_sample(corpus, seed))
     out.mkdir(parents=True, exist_ok=True)
     with processes(parallel) as joined:
-        if joined.leads:
-            tokenizer.save(out / "tokenizer.json")
-            corpus.extractor.save(out / "extractor.json")
         summary = train(model, job, plan.training, out, parallel=joined, progress=progress)
         weights = whole_weights(model)
-        if joined.leads:
+        if joined.leads:  # and only now: another run's folder, which `train` refuses, stays whole
+            tokenizer.save(out / "tokenizer.json")
+            corpus.extractor.save(out / "extractor.json")
             trained = InterBert(model.config).eval()
             trained.load_state_dict(weights)
             trained.save_pretrained(out)

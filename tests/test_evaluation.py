@@ -1,0 +1,246 @@
+"""What pretraining has learned: word gain, retrieval, matching; by hand-made cases and by scoring one by one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from pretraining_helpers import HELD_OUT, few_steps, random_corpus
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from interbert.batch import Batch, Output, make_batch
+from interbert.config import MATCH_CLASS
+from interbert.corpus.corpus import Corpus
+from interbert.errors import InterbertError
+from interbert.model.interbert import InterBert
+from interbert.pretraining.batches import Augmentation, BatchMaker
+from interbert.pretraining.evaluation import (
+    Pool,
+    alone_recall,
+    evaluate_pretraining,
+    evaluate_run,
+    quick_validation,
+    score_matrix,
+    word_gain,
+)
+from interbert.pretraining.job import PretrainingJob
+from interbert.pretraining.run import fitted
+from interbert.pretraining.stages import Masking, Stage
+
+OFTEN = Masking(mlm_rate=0.4, msm_rate=0.4, mom_rate=0.4, mrm_rate=0.4)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return random_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def model(corpus: Corpus) -> InterBert:
+    torch.manual_seed(0)
+    config = replace(fitted(few_steps().model, corpus, corpus.tokenizer()), initializer_range=0.3)
+    return InterBert(config).eval()
+
+
+def pool_of(corpus: Corpus, masking: Masking = OFTEN) -> Pool:
+    job = PretrainingJob(corpus, corpus.tokenizer(), replace(few_steps(), masking=masking))
+    assert job.pool is not None
+    return job.pool
+
+
+def margin(model: InterBert, output_of_text: Output, output_of_image: Output) -> float:
+    assert output_of_text.text_vector is not None
+    assert output_of_image.image_vector is not None
+    logits = model.match_logits(output_of_text.text_vector, output_of_image.image_vector)[0]
+    return (logits[MATCH_CLASS] - logits[1 - MATCH_CLASS]).item()
+
+
+class _Knowing:
+    """With a picture it says every hidden word, without one those with an even number."""
+
+    def __init__(self, targets: Tensor) -> None:
+        self.targets = targets
+
+    def parameters(self) -> Iterator[Tensor]:
+        return iter([torch.zeros(1)])
+
+    def __call__(self, batch: Batch) -> Output:
+        said = self.targets if batch.features is not None else torch.where(self.targets % 2 == 0, self.targets, 0)
+        return Output(text_states=one_hot(said, 20).float())
+
+    def word_logits(self, states: Tensor) -> Tensor:
+        return states
+
+
+class _OneBatch:
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+    def own(self) -> _OneBatch:
+        return self
+
+    def batches(self, stage: Stage) -> Iterator[Batch]:
+        return iter([self.batch])
+
+
+def test_word_gain_of_four_words_by_hand() -> None:
+    targets = torch.tensor([[2, 6, 7, 8, 3], [2, 9, 10, 11, 3]])
+    masked = torch.tensor([[0, 1, 1, 1, 0], [0, 1, 0, 0, 0]]).bool()  # 6, 7, 8 of the first text, 9 of the second
+    batch = Batch(["a", "b"], targets.clone(), torch.ones(2, 5).bool(), features=torch.zeros(2, 3, 8))
+    batch.masked_words, batch.word_targets, batch.is_match = masked, targets, torch.ones(2).bool()
+    found = word_gain(cast(InterBert, _Knowing(targets)), cast(Pool, _OneBatch(batch)), Stage())
+    assert (found["with_image"], found["without_image"], found["gain"]) == (1.0, 0.5, 0.5)  # without: 6 and 8
+    assert found["words"] == 4
+    # drawn again, the two texts are the first twice (2 of 6 gained), both, or the second twice (2 of 2)
+    assert found["gain_interval"] == pytest.approx((1 / 3, 1.0))
+
+
+def test_word_gain_without_a_hidden_word_says_so(model: InterBert, corpus: Corpus) -> None:
+    with pytest.raises(InterbertError, match="no masked word to score"):
+        word_gain(model, pool_of(corpus, Masking(msm_rate=0.0)), Stage())
+
+
+def test_word_gain_counts_every_hidden_word_of_every_text(model: InterBert, corpus: Corpus) -> None:
+    pool = pool_of(corpus)
+    hidden = 0
+    for batch in pool.own().batches(Stage("msm", "none")):
+        assert batch.masked_words is not None
+        hidden += int(batch.masked_words.sum())
+    assert word_gain(model, pool, Stage("msm", "none"))["words"] == hidden > 20
+
+
+def test_the_score_matrix_is_that_of_one_pair_at_a_time(model: InterBert, corpus: Corpus) -> None:
+    texts, images = corpus.split("validation")[::3].tolist(), [20, 3, 23, 7]
+    progress: list[int] = []
+    found = score_matrix(model, corpus, texts, images, progress.append)
+    assert progress == [1] * len(texts)
+    for row, text in enumerate(texts):
+        for column, image in enumerate(images):
+            output = model(make_batch(["x"], [corpus.words(text).tolist()], [corpus.regions(image)]))
+            assert found[row, column] == pytest.approx(margin(model, output, output), rel=1e-5, abs=1e-5)
+
+
+def test_recall_of_sides_read_alone_is_that_of_one_at_a_time(model: InterBert, corpus: Corpus) -> None:
+    pool, right = pool_of(corpus), 0
+    assert len(pool.texts) == HELD_OUT
+    for text, own in zip(pool.texts.tolist(), pool.images.tolist(), strict=True):
+        assert corpus.image_of(text) == own
+        words = model(make_batch(["x"], [corpus.words(text).tolist()], None))
+        regions = {image: make_batch(["x"], None, [corpus.regions(image)]) for image in pool.images.tolist()}
+        margins = {image: margin(model, words, model(batch)) for image, batch in regions.items()}
+        right += max(margins, key=margins.__getitem__) == own
+    assert alone_recall(model, pool) == {"recall_at_1": right / HELD_OUT, "recall_at_10": 1.0}
+
+
+def test_a_pool_is_the_same_for_a_seed_and_another_for_another(corpus: Corpus) -> None:
+    maker = BatchMaker(corpus, corpus.tokenizer(), Masking(), Augmentation())
+    one, again, other = (Pool.of(corpus, maker, seed, 8, 4) for seed in (0, 0, 1))
+    assert one is not None
+    assert again is not None
+    assert other is not None
+    assert (one.pairs.texts == again.pairs.texts).all()
+    assert (one.pairs.images == again.pairs.images).all()
+    assert (one.pairs.texts != other.pairs.texts).any()
+    assert len(one.pairs.texts) == 8
+    assert len(set(one.images.tolist())) == len(one.images) == 4
+    assert set(one.pairs.texts) <= set(corpus.split("validation"))
+
+
+def test_half_of_a_pool_are_negatives_and_its_own_form_has_none(corpus: Corpus) -> None:
+    pool = pool_of(corpus)
+    images = np.array([corpus.image_of(int(text)) for text in pool.pairs.texts])
+    assert pool.pairs.is_match.sum() == len(images) / 2
+    assert ((pool.pairs.images == images) == pool.pairs.is_match).all()
+    assert (pool.own().pairs.images == images).all()
+    assert pool.own().pairs.is_match.all()
+
+
+def test_quick_validation_without_a_validation_split_is_nothing(model: InterBert, tmp_path: Path) -> None:
+    corpus = random_corpus(tmp_path, held_out=0)
+    assert PretrainingJob(corpus, corpus.tokenizer(), few_steps()).validate(model, 0) == {}
+
+
+def test_quick_validation_gives_what_the_stage_trains(model: InterBert, corpus: Corpus) -> None:
+    pool = pool_of(corpus)
+    alone = {"alone_recall_at_1", "alone_recall_at_10"}
+    together = alone | {"matching_accuracy", "recall_at_1", "recall_at_10"}
+    assert quick_validation(model, pool, Stage("none", "none", 1, "alone")).keys() == alone
+    assert quick_validation(model, pool, Stage("none", "none")).keys() == together
+    found = quick_validation(model, pool, Stage())
+    assert found.keys() == together | {"word_accuracy", "region_accuracy"}
+    assert all(0 <= value <= 1 for value in found.values())
+    assert quick_validation(model, pool, Stage()) == found
+
+
+def test_quick_validation_leaves_out_what_nothing_was_hidden_for(model: InterBert, corpus: Corpus) -> None:
+    pool = pool_of(corpus, Masking(msm_rate=0.0, mrm_rate=0.0))
+    found = quick_validation(model, pool, Stage())
+    assert not {"word_accuracy", "region_accuracy"} & found.keys()
+    assert all(math.isfinite(value) for value in found.values())
+
+
+def test_quick_matching_accuracy_is_that_of_one_pair_at_a_time(model: InterBert, corpus: Corpus) -> None:
+    pool, right = pool_of(corpus), 0
+    for text, image, match in zip(pool.pairs.texts, pool.pairs.images, pool.pairs.is_match, strict=True):
+        output = model(make_batch(["x"], [corpus.words(int(text)).tolist()], [corpus.regions(int(image))]))
+        right += (margin(model, output, output) > 0) == match
+    found = quick_validation(model, pool, Stage("none", "none"))["matching_accuracy"]
+    assert found == pytest.approx(right / len(pool.pairs.texts))
+
+
+def assert_whole(figure: dict[str, Any]) -> None:
+    low, high = figure["interval"]
+    assert 0 <= low <= figure["value"] <= high <= 1
+
+
+def test_an_evaluation_has_finite_numbers_inside_their_intervals(model: InterBert, corpus: Corpus) -> None:
+    maker = BatchMaker(corpus, corpus.tokenizer(), OFTEN, Augmentation())
+    found = evaluate_pretraining(model, corpus, maker, "validation")
+    assert not torch.is_inference_mode_enabled()
+    words, retrieval = found["words"], found["retrieval"]
+    assert words["gain_interval"][0] <= words["gain"] <= words["gain_interval"][1]
+    assert words["gain"] == pytest.approx(words["with_image"] - words["without_image"])
+    assert_whole(found["matching_accuracy"])
+    assert found["matching_accuracy"]["pairs"] == 12
+    for k in (1, 5, 10):
+        assert_whole(retrieval[f"recall_at_{k}"])
+    assert retrieval["recall_at_10"]["value"] == 1.0  # of 6 pictures
+    assert (retrieval["queries"], retrieval["pictures"]) == (6, 6)
+    assert 1 <= retrieval["median_rank"] <= 6
+
+
+def test_fewer_queries_rank_the_same_pictures(model: InterBert, corpus: Corpus) -> None:
+    maker = BatchMaker(corpus, corpus.tokenizer(), OFTEN, Augmentation())
+    found = evaluate_pretraining(model, corpus, maker, "validation", queries=2)["retrieval"]
+    assert (found["queries"], found["pictures"]) == (2, 6)
+
+
+def test_a_split_of_no_pictures_cannot_be_evaluated(model: InterBert, corpus: Corpus) -> None:
+    maker = BatchMaker(corpus, corpus.tokenizer(), OFTEN, Augmentation())
+    with pytest.raises(InterbertError, match="fewer than two pictures in its test split"):
+        evaluate_pretraining(model, corpus, maker, "test")
+
+
+def test_a_saved_run_gives_what_its_model_gives(model: InterBert, corpus: Corpus, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    corpus.tokenizer().save(tmp_path / "tokenizer.json")
+    corpus.extractor.save(tmp_path / "extractor.json")
+    maker = BatchMaker(corpus, corpus.tokenizer(), Masking(), Augmentation())
+    wanted = evaluate_pretraining(model, corpus, maker, "validation")
+    found = evaluate_run(tmp_path, corpus.folder, split="validation", precision="fp32")
+    assert found == {"precision": "fp32", **wanted}
+
+
+def test_a_run_of_another_extractor_is_refused(model: InterBert, corpus: Corpus, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    corpus.tokenizer().save(tmp_path / "tokenizer.json")
+    replace(corpus.extractor, name="another").save(tmp_path / "extractor.json")
+    with pytest.raises(InterbertError, match="name 'random' and 'another'"):
+        evaluate_run(tmp_path, corpus.folder, split="validation")
