@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from interbert.errors import InterbertError
-from interbert.pretraining.batches import draw_pairs, epoch_plan, generator_for
+from interbert.pretraining.batches import Belonging, draw_pairs, epoch_plan, generator_for
 
 
 def test_half_of_the_pairs_are_negatives_and_none_of_them_has_its_own_picture() -> None:
@@ -24,7 +24,7 @@ def test_negatives_are_pictures_of_the_batch() -> None:
 
 
 def test_a_batch_of_one_picture_has_no_negative_and_says_so() -> None:
-    with pytest.raises(InterbertError, match="same picture"):
+    with pytest.raises(InterbertError, match="belongs to all"):
         draw_pairs(np.arange(4), np.zeros(4, np.int64), generator_for(0, "x"))
 
 
@@ -53,3 +53,25 @@ def test_epochs_differ_in_order_and_the_same_epoch_does_not() -> None:
 def test_fewer_texts_than_a_batch_are_an_error_that_says_what_to_do() -> None:
     with pytest.raises(InterbertError, match="smaller batch_size"):
         epoch_plan(np.arange(5), np.full(5, 9), 10, generator_for(0, "order"))
+
+
+class Shop:
+    """Four pictures; the first two have the same text, the last has two texts."""
+
+    text_hashes = np.array([7, 7, 3, 4, 5], np.uint64)
+    images_of = np.array([0, 1, 2, 3, 3], np.int32)
+    images = 4
+
+
+def test_equal_texts_have_each_others_pictures() -> None:
+    found = Belonging(Shop()).matrix(np.arange(5), np.arange(4))  # type: ignore[arg-type]
+    assert found.astype(int).tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 1]]
+
+
+def test_a_picture_with_an_equal_text_is_never_a_negative() -> None:
+    texts, images = np.array([0, 1, 2]), np.array([0, 1, 2])
+    belongs = Belonging(Shop()).matrix(texts, images)  # type: ignore[arg-type]
+    for seed in range(20):
+        pairs = draw_pairs(texts, images, generator_for(seed, "x"), belongs)
+        for text, image, match in zip(pairs.texts, pairs.images, pairs.is_match, strict=True):
+            assert belongs[text, image] == match

@@ -135,9 +135,9 @@ def test_what_a_killed_save_left_is_cleared_away(tmp_path: Path) -> None:
 
 
 def test_two_trainings_never_share_a_folder(tmp_path: Path) -> None:
-    with Checkpoints(tmp_path).lock():
-        with pytest.raises(InterbertError, match="another process trains there"), Checkpoints(tmp_path).lock():
-            pass
+    refused = pytest.raises(InterbertError, match="another process trains there")
+    with Checkpoints(tmp_path).lock(), refused, Checkpoints(tmp_path).lock():
+        pass
     with Checkpoints(tmp_path).lock():
         pass
 

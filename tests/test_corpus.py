@@ -41,6 +41,15 @@ def test_words_are_the_tokenizers(corpus):
     assert corpus.words(0).dtype == np.int64
 
 
+def test_equal_texts_have_equal_hashes_and_others_do_not(tmp_path, store):
+    source = captions(("a", "a dog"), ("b", "a dog"), ("c", "dog a"), ("a", "a"), ("b", "a dog ."))
+    hashes = make_corpus(tmp_path / "equal", store, source).text_hashes
+    made = Corpus(tmp_path / "equal")
+    texts = [made.text(text) for text in range(len(made))]
+    assert [hashes[0] == hash for hash in hashes] == [text == texts[0] for text in texts]
+    assert len(set(hashes.tolist())) == len(set(texts)) == 4
+
+
 def test_splits_are_indices_of_texts(corpus):
     assert corpus.split("train").tolist() == [0, 1, 2]
     assert corpus.split("test").tolist() == [3]

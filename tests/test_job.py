@@ -74,9 +74,13 @@ class _PaperCorpus:
     def __len__(self) -> int:
         return 4_777_000
 
-    @property
-    def lengths(self) -> np.ndarray[Any, np.dtype[np.int32]]:
-        return np.full(4_777_000, 20, np.int32)
+    images = 4_777_000
+    text_hashes = np.arange(4_777_000, dtype=np.uint64)
+    images_of = np.arange(4_777_000, dtype=np.int32)
+
+    images = 1
+    lengths = np.full(4_777_000, 20, np.int32)
+    text_hashes, images_of = np.zeros(4_777_000, np.int64), np.zeros(4_777_000, np.int32)
 
 
 def test_the_papers_pairs_and_batch_give_its_186_600_steps() -> None:

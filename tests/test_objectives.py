@@ -43,7 +43,7 @@ def batch() -> Batch:
     batch.region_targets = torch.randint(CLASSES, (pairs, regions), generator=g)
     batch.masked_regions = torch.rand(pairs, regions, generator=g) < 0.5
     batch.is_match = torch.arange(pairs) < pairs // 2
-    batch.images = torch.arange(pairs)
+    batch.images, batch.belongs = torch.arange(pairs), torch.eye(pairs, dtype=torch.bool)
     return batch
 
 
@@ -119,7 +119,7 @@ def test_late_negatives_get_another_picture_and_matches_keep_theirs(batch: Batch
 
 
 def test_a_batch_of_one_picture_has_no_late_negative_and_says_so(batch: Batch) -> None:
-    with pytest.raises(InterbertError, match="same picture"):
+    with pytest.raises(InterbertError, match="belongs to all"):
         with_late_negatives(batch, torch.zeros(8, 8), torch.ones(8, 8, dtype=torch.bool), hard_share=0.5)
 
 

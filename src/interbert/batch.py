@@ -94,7 +94,7 @@ class Batch:
 
     Set by the objectives: masked_words bool [B, T], word_targets int64 [B, T] (the words as they were),
     masked_regions bool [B, R], region_targets int64 [B, R] (hard) or float [B, R, C] (soft), is_match bool [B],
-    images int64 [B] (which pictures of the batch are the same).
+    images int64 [B] (which pictures of the batch are the same), belongs bool [B, B] (which text has which picture).
     """
 
     ids: list[str]
@@ -111,6 +111,7 @@ class Batch:
     region_targets: Tensor | None = None
     is_match: Tensor | None = None
     images: Tensor | None = None
+    belongs: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -123,6 +124,7 @@ class Batch:
         """The pairs at `which` (int64 [K]), in that order, with padding cut to the longest of them."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
         chosen: dict[str, Any] = {name: tensor[which] for name, tensor in tensors.items()}
+        chosen["belongs"] = None if self.belongs is None else self.belongs[which][:, which]
         ids = [self.ids[i] for i in which.tolist()]
         return replace(self, ids=ids, **chosen).trimmed()
 

@@ -114,3 +114,10 @@ def read_description(folder: Path) -> dict[str, Any]:
             f"'{path}': got {form!r} {version}, wanted {FORMAT!r} up to {FORMAT_VERSION}; update interbert"
         )
     return dict(value)
+
+
+def scrambled(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Splitmix64: numbers that differ a little become numbers that have nothing in common."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        numbers = (numbers ^ (numbers >> np.uint64(shift))) * np.uint64(factor)
+    return numbers ^ (numbers >> np.uint64(31))

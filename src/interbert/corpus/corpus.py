@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interbert.corpus.arrays import check_array, open_array, read_description
+from interbert.corpus.arrays import check_array, open_array, read_description, scrambled
 from interbert.errors import InterbertError, UsageError, unknown_name
 from interbert.vision.provenance import ExtractorInfo
 
@@ -74,6 +74,19 @@ class Corpus:
         for first in range(0, len(self), _BLOCK):
             lengths[first : first + _BLOCK] = np.diff(self._token_offsets[first : first + _BLOCK + 1])
         return lengths
+
+    @cached_property
+    def text_hashes(self) -> NDArray[np.uint64]:
+        """uint64 [texts]: equal where two texts have the same tokens."""
+        hashes = np.empty(len(self), np.uint64)
+        for first in range(0, len(self), _BLOCK):
+            offsets = self._token_offsets[first : first + _BLOCK + 1]
+            starts = offsets[:-1] - offsets[0]
+            places = np.arange(offsets[-1] - offsets[0]) - np.repeat(starts, np.diff(offsets))
+            tokens = self._tokens[offsets[0] : offsets[-1]].astype(np.uint64)
+            mixed = scrambled(tokens + (places.astype(np.uint64) << np.uint64(32)))
+            hashes[first : first + _BLOCK] = np.add.reduceat(mixed, starts)
+        return hashes
 
     def text(self, text: int) -> str:
         """The text as it was read, blanks at its ends removed."""
@@ -257,6 +270,11 @@ class Corpora:
     def lengths(self) -> NDArray[np.int32]:
         """See `Corpus.lengths`."""
         return np.concatenate([corpus.lengths for corpus in self.corpora])
+
+    @cached_property
+    def text_hashes(self) -> NDArray[np.uint64]:
+        """See `Corpus.text_hashes`."""
+        return np.concatenate([corpus.text_hashes for corpus in self.corpora])
 
     def text(self, text: int) -> str:
         """See `Corpus.text`."""

@@ -70,20 +70,44 @@ class DrawnPairs:
         return DrawnPairs(self.texts[which], self.images[which], self.is_match[which])
 
 
-def draw_pairs(texts: NDArray[np.int64], images: NDArray[np.int64], generator: Generator) -> DrawnPairs:
+class Belonging:
+    """Which texts have which pictures: their own, and every other picture that has the same text ("red shoes")."""
+
+    def __init__(self, corpus: AnyCorpus) -> None:
+        _, self.said = np.unique(corpus.text_hashes, return_inverse=True)
+        self.count = corpus.images
+        self.known = np.unique(self.said.astype(np.int64) * self.count + corpus.images_of)
+
+    def matrix(self, texts: NDArray[np.int64], images: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """bool [texts, images]."""
+        keys = self.said[texts].astype(np.int64)[:, None] * self.count + images[None, :]
+        at = np.searchsorted(self.known, keys).clip(max=len(self.known) - 1)
+        return np.asarray(self.known[at] == keys)
+
+
+def draw_pairs(
+    texts: NDArray[np.int64],
+    images: NDArray[np.int64],
+    generator: Generator,
+    belongs: NDArray[np.bool_] | None = None,
+) -> DrawnPairs:
     """ITM: half the texts keep their picture, half get another text's from this batch (3.3).
 
-    texts, images: int64 [B], images[k] that of texts[k]. A negative's picture is never the text's own. Where all
-    pictures of the batch are one, there are no negatives to draw: InterbertError.
+    texts, images: int64 [B], images[k] that of texts[k]. belongs: bool [B, B], which text has which picture; None: only
+    its own. A negative's picture never belongs to its text. Where all do, there is no negative to draw: InterbertError.
     """
     count = len(texts)
+    belongs = images[:, None] == images[None, :] if belongs is None else belongs
     order = torch.randperm(count, generator=generator).numpy()
     negatives = order[: count // 2]
     drawn, is_match = images.copy(), np.ones(count, bool)
     for at in negatives:
-        others = np.flatnonzero(images != images[at])
+        others = np.flatnonzero(~belongs[at])
         if len(others) == 0:
-            raise InterbertError("all texts of a batch have the same picture, so there is no negative; add pictures")
+            raise InterbertError(
+                "a text of a batch belongs to all its pictures (one picture, or equal texts), so it has no negative; "
+                "give a larger batch_size, or pictures and texts that differ"
+            )
         drawn[at] = images[others[int(torch.randint(len(others), (1,), generator=generator))]]
         is_match[at] = False
     return DrawnPairs(texts, drawn, is_match)
@@ -102,6 +126,7 @@ class BatchMaker:
 
     def __init__(self, corpus: AnyCorpus, tokenizer: Tokenizer, masking: Masking, augmentation: Augmentation) -> None:
         self.corpus, self.masking, self.augmentation = corpus, masking, augmentation
+        self.belonging = Belonging(corpus)
         self.pad_id, self.mask_id = tokenizer.pad_id, tokenizer.mask_id
         self.is_continuation = torch.from_numpy(np.ascontiguousarray(tokenizer.is_continuation))
         self.special = torch.zeros(tokenizer.vocabulary_size, dtype=torch.bool)
@@ -116,6 +141,7 @@ class BatchMaker:
         batch = make_batch(ids, [w.tolist() for w in words], regions, pad_id=self.pad_id)
         batch.is_match = torch.from_numpy(pairs.is_match)
         batch.images = torch.from_numpy(pairs.images)
+        batch.belongs = torch.from_numpy(self.belonging.matrix(pairs.texts, pairs.images))
         hides = [self._sides(stage, g) for g in generators]
         if stage.words != "none":
             self._mask_words(batch, words, stage, [g if h[0] else None for g, h in zip(generators, hides, strict=True)])

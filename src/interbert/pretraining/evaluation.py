@@ -56,10 +56,15 @@ class Pool:
         images = np.array([corpus.image_of(int(text)) for text in order], np.int64)
         if len(np.unique(images)) < 2:
             return None
-        drawn = draw_pairs(order[:pairs], images[:pairs], generator_for(seed, split, "negatives"))
+        belongs = maker.belonging.matrix(order[:pairs], images[:pairs])
+        drawn = draw_pairs(order[:pairs], images[:pairs], generator_for(seed, split, "negatives"), belongs)
         _, first = np.unique(images, return_index=True)
         first = np.sort(first)[:pictures]
         return cls(corpus, maker, drawn, order[first], images[first], seed)
+
+    def relevant(self, texts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """bool [texts, pictures of the pool]: which belong together; equal texts have each other's pictures."""
+        return self.maker.belonging.matrix(texts, self.images)
 
     def own(self) -> Pool:
         """The same texts, each with its own picture."""
@@ -96,7 +101,7 @@ def quick_validation(model: InterBert, pool: Pool | None, stage: Stage) -> dict[
     found |= {f"{name}_accuracy": float(hits.mean()) for name, hits in scored.items()}
     asked = slice(0, QUERIES)
     scores = score_matrix(model, pool.corpus, pool.texts[asked], pool.images)
-    place = ranks(scores, pool.images[asked, None] == pool.images[None])
+    place = ranks(scores, pool.relevant(pool.texts[asked]))
     return found | {f"recall_at_{k}": recall_at(place, k) for k in (1, 10)}
 
 
@@ -113,7 +118,7 @@ def alone_recall(model: InterBert, pool: Pool) -> dict[str, float]:
             texts.append(model(batch.text_alone()).text_vector)
             images.append(model(batch.image_alone()).image_vector)
         scores = model.margins_alone(torch.cat(texts), torch.cat(images)).cpu().numpy()
-    place = ranks(scores, pool.images[:, None] == pool.images[None])
+    place = ranks(scores, pool.relevant(pool.texts))
     return {f"recall_at_{k}": recall_at(place, k) for k in (1, 10)}
 
 
@@ -236,7 +241,7 @@ def evaluate_pretraining(
     texts = pool.texts[:queries]
     with tqdm(total=len(texts), desc="ranking", unit=" texts", disable=not progress) as bar:
         scores = score_matrix(model, corpus, texts, pool.images, bar.update)
-    place = ranks(scores, pool.images[: len(texts), None] == pool.images[None]).astype(np.float64)
+    place = ranks(scores, pool.relevant(texts)).astype(np.float64)
     counted = {"queries": len(texts), "pictures": len(pool.images)}
     recall = {f"recall_at_{k}": _with_interval(place <= k) for k in (1, 5, 10)}
     return {

@@ -111,7 +111,8 @@ class PretrainingJob:
             self._epoch = epoch, epoch_plan(self.texts, lengths, self.plan.batch_size, order)
         texts = self._epoch[1][at]
         images = np.array([self.corpus.image_of(int(text)) for text in texts], np.int64)
-        pairs = draw_pairs(texts, images, generator_for(self.seed, "negatives", step))
+        belongs = self.maker.belonging.matrix(texts, images)
+        pairs = draw_pairs(texts, images, generator_for(self.seed, "negatives", step), belongs)
         stage = self.stage_of(step)
         late = stage.draws_late or stage.matching == "alone"
         return DrawnPairs(texts, images, pairs.is_match) if late else pairs

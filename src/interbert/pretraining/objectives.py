@@ -67,11 +67,11 @@ def losses(model: InterBert, batch: Batch, stage: Stage) -> dict[str, Tensor]:
 
 def _margins_alone(model: InterBert, batch: Batch) -> tuple[Tensor, Tensor]:
     """Margins of every text with every picture of the batch, each read alone, and which of them belong together."""
-    assert batch.images is not None
+    assert batch.belongs is not None
     texts, images = model(batch.text_alone()).text_vector, model(batch.image_alone()).image_vector
     assert texts is not None
     assert images is not None
-    return model.margins_alone(texts, images), batch.images[:, None] == batch.images[None, :]
+    return model.margins_alone(texts, images), batch.belongs
 
 
 def with_late_negatives(batch: Batch, margins: Tensor, own: Tensor, hard_share: float) -> Batch:
@@ -82,7 +82,7 @@ def with_late_negatives(batch: Batch, margins: Tensor, own: Tensor, hard_share: 
     """
     assert batch.is_match is not None
     if own.all(1).any():
-        raise InterbertError("all texts of a batch have the same picture, so there is no negative; "
+        raise InterbertError("a text of a batch belongs to all its pictures, so it has no negative; "
                              "give a larger batch_size or micro_batch_size")  # fmt: skip
     is_hard = torch.rand(len(batch), 1, device=margins.device) < hard_share
     liking = torch.where(is_hard, margins, 0.0).masked_fill(own, -torch.inf)
