@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -116,6 +117,8 @@ def pretrain(
     from interbert.pretraining.run import pretrain as pretrain_corpora
 
     summary = pretrain_corpora(list(corpora), out, plan, init=init, progress=screen.progress)
+    if os.environ.get("RANK", "0") != "0":  # of torchrun's processes, the first says it
+        return
     numbers = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in summary.validation.items())
     begun = "" if summary.resumed_from is None else f", gone on from step {summary.resumed_from:,}"
     screen.show(
