@@ -102,7 +102,7 @@ def chart(title: str, series: Mapping[str, Points]) -> str:
         y = place(first, tick)[1]
         parts.append(f'<line class="axis" x1="46" x2="466" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="40" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    for x, anchor in ((first, "start"), (last, "end")):
+    for x, anchor in [(first, "start"), (last, "end")][: 1 + (last > first)]:
         parts.append(f'<text x="{place(x, low)[0]:.1f}" y="208" text-anchor="{anchor}">{x:,.0f}</text>')
     for at, (name, points) in enumerate(lines.items()):
         colour = COLOURS[at % len(COLOURS)]
