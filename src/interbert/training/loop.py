@@ -67,8 +67,8 @@ class Progress:
         _add(self.counts, counts)
 
     def means(self) -> dict[str, float]:
-        """The losses since the last line; 0 where nothing was counted."""
-        return {name: total / max(self.counts[name], 1.0) for name, total in self.sums.items()}
+        """The losses since the last line; none where nothing was counted."""
+        return {name: total / self.counts[name] for name, total in self.sums.items() if self.counts[name]}
 
 
 def train(
