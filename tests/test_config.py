@@ -97,7 +97,7 @@ def test_text_is_read_as_the_fields_type(key: str, text: str, wanted: Any) -> No
         ("steps", "1.5", "steps: got '1.5', wanted int"),
         ("steps", "true", "steps: got 'true', wanted int"),
         ("shuffle", "1", "shuffle: got '1', wanted bool"),
-        ("optimizer.rte", "1", "did you mean 'rate'"),
+        ("optimizer.rte", "1", "did you mean 'optimizer.rate'"),
         ("steps.more", "1", "'steps' has no parts"),
         ("optimizer", "fast", "wanted Optimizer"),
         ("optimizer.rate", "NaN", "rate: got 'NaN', wanted float"),

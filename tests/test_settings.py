@@ -43,7 +43,7 @@ def test_a_list_of_tables_replaces_a_tuple() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("parts.tims", 1, "did you mean 'times'?"),
+        ("parts.tims", 1, "did you mean 'parts.times'?"),
         ("parts.2.times", 1, "there are 2 of them"),
         ("parts", "x", r"wanted \[\[parts\]\] tables"),
         ("parts.0.times", "many", "wanted int"),

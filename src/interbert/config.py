@@ -106,11 +106,12 @@ def preset(name: str) -> ModelConfig:
 Settings = TypeVar("Settings")
 
 
-def with_settings(settings: Settings, changes: dict[str, Any], what: str = "setting") -> Settings:
+def with_settings(settings: Settings, changes: dict[str, Any], what: str = "setting", prefix: str = "") -> Settings:
     """A copy of a frozen dataclass with fields changed; `a.b` reaches into a dataclass held by field `a`.
 
-    Values may be text as given on the command line: they are read as the field's type.
-    Raises UsageError for a field that does not exist (the nearest is suggested) or a value that does not fit.
+    Values may be text as given on the command line: they are read as the field's type. prefix: what stands before the
+    names in messages. Raises UsageError for a field that does not exist (the nearest is suggested) or a value that does
+    not fit.
 
     >>> with_settings(PRESETS["tiny"], {"heads": "8", "fusion": "sum"}).heads
     8
@@ -121,14 +122,14 @@ def with_settings(settings: Settings, changes: dict[str, Any], what: str = "sett
     for key, value in changes.items():
         name, _, rest = key.partition(".")
         if name not in known:
-            raise UsageError(unknown_name(what, name, known))
+            raise UsageError(unknown_name(what, prefix + name, [prefix + field for field in known]))
         inner = changed.get(name, getattr(settings, name))
         if rest:
             if not dataclasses.is_dataclass(inner):
-                raise UsageError(f"{what} '{key}': '{name}' has no parts; give {name}=VALUE")
-            changed[name] = with_settings(inner, {rest: value}, f"{what} {name}.")
+                raise UsageError(f"{what} '{prefix}{key}': '{prefix}{name}' has no parts; give {prefix}{name}=VALUE")
+            changed[name] = with_settings(inner, {rest: value}, what, f"{prefix}{name}.")
         else:
-            changed[name] = _read(value, known[name], key)
+            changed[name] = _read(value, known[name], prefix + key)
     return replace(settings, **changed)  # type: ignore[type-var]
 
 

@@ -42,13 +42,13 @@ def _entries(settings: Any, name: str, rest: str, value: Any) -> tuple[Any, ...]
         if not (isinstance(value, list) and all(isinstance(one, Mapping) for one in value) and value):
             raise UsageError(f"{name}: got {value!r}, wanted [[{name}]] tables in a file, or {name}.0.FIELD=VALUE")
         kind = typing.get_args(typing.get_type_hints(type(settings))[name])[0]
-        return tuple(with_settings(kind(), dict(one), f"setting {name}.") for one in value)
+        return tuple(with_settings(kind(), dict(one), prefix=f"{name}.") for one in value)
     at, _, field = rest.partition(".")
     if not at.isdigit():
-        return tuple(with_settings(entry, {rest: value}, f"setting {name}.") for entry in entries)
+        return tuple(with_settings(entry, {rest: value}, prefix=f"{name}.") for entry in entries)
     if int(at) >= len(entries):
         raise UsageError(f"{name}.{at}: there are {len(entries)} of them, counted from 0")
-    new = with_settings(entries[int(at)], {field: value}, f"setting {name}.{at}.")
+    new = with_settings(entries[int(at)], {field: value}, prefix=f"{name}.{at}.")
     return (*entries[: int(at)], new, *entries[int(at) + 1 :])
 
 
