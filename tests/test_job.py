@@ -177,6 +177,15 @@ def test_soft_targets_are_distributions(corpus: Corpus) -> None:
         assert torch.allclose(targets[valid].sum(-1), torch.ones(int(valid.sum())), atol=1e-5)
 
 
+def test_soft_targets_of_regions_without_probabilities_say_what_to_do(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    regions = replace(corpus.regions(0), probabilities=None)
+    monkeypatch.setattr(Corpus, "regions", lambda self, image, view=0: regions)
+    with pytest.raises(InterbertError, match="set masking.region_targets=hard or extract again"):
+        job_of(corpus, masking=Masking(region_targets="soft")).batches(0, 0, 1)
+
+
 def test_with_one_side_a_pair_hides_words_or_regions_never_both(corpus: Corpus) -> None:
     seen = {"words": 0, "regions": 0}
     for batch in all_batches(job_of(corpus, masking=replace(OFTEN, sides="one"))):
@@ -298,6 +307,12 @@ def test_texts_that_are_longer_than_the_model_reads_are_an_error_at_once(corpus:
 def test_plans_without_a_stage_or_a_pair_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="wanted at least"):
         replace(Pretraining(), **changes)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_regions_are_never_all_left_out(share: float) -> None:
+    with pytest.raises(UsageError, match="region_dropout: got"):
+        Augmentation(region_dropout=share)
 
 
 @pytest.mark.parametrize("name", ["micro_batch_size", "validation_pool"])

@@ -163,6 +163,13 @@ def test_a_bert_with_another_vocabulary_is_an_error_that_says_what_to_do(corpus:
         trained(corpus, tmp_path / "run", init=f"bert:{bert}")
 
 
+def test_a_bert_with_fewer_weights_than_pieces_is_refused(corpus: Corpus, tmp_path: Path) -> None:
+    bert = write_bert(tmp_path / "bert", vocab_size=18)
+    corpus.tokenizer().save(bert / "tokenizer.json")
+    with pytest.raises(InterbertError, match="weights for 18 word pieces and a vocabulary of 19"):
+        trained(corpus, tmp_path / "run", init=f"bert:{bert}")
+
+
 def test_an_unknown_start_is_an_error_that_says_what_is_wanted(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="got 'brt:minilm', wanted bert:FOLDER_OR_ID or the folder of a run"):
         trained(corpus, tmp_path, init="brt:minilm")

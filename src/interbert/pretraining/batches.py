@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from interbert.batch import Batch, Regions, make_batch
 from interbert.corpus.corpus import Corpora, Corpus
-from interbert.errors import InterbertError
+from interbert.errors import InterbertError, UsageError
 from interbert.pretraining.masking import (
     masked_regions,
     masked_segments,
@@ -119,6 +119,10 @@ class Augmentation:
 
     mirror: bool = False  # a picture's mirrored view, where the store has it, half the time
     region_dropout: float = 0.0  # share of regions left out
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.region_dropout < 1:
+            raise UsageError(f"region_dropout: got {self.region_dropout}, wanted at least 0 and less than 1")
 
 
 class BatchMaker:

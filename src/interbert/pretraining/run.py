@@ -108,6 +108,11 @@ def started(
             f"build it again with  interbert corpus … --tokenizer {init}"
         )
     config = bert_config(folder, plan.model)
+    if config.vocabulary_size < tokenizer.vocabulary_size:
+        raise InterbertError(
+            f"'{folder}' has weights for {config.vocabulary_size} word pieces and a vocabulary of "
+            f"{tokenizer.vocabulary_size}; give a BERT whose two fit"
+        )
     model = InterBert(config)
     start = start_from_bert(model, folder)
     log.info("started from %s: %d tensors, layers %s", folder, len(start.filled), ", ".join(map(str, start.layers)))

@@ -61,3 +61,10 @@ class Masking:
     mrm_inclusive: bool = False  # also neighbours exactly at that IoU; release True
     region_targets: Literal["hard", "soft"] = "hard"  # category (paper) or the detector's distribution (release)
     sides: Literal["both", "one"] = "both"  # "one": a pair hides words or regions, never both (conditional masking, 2)
+
+    def __post_init__(self) -> None:
+        for name in ("mlm_rate", "msm_rate", "mom_rate", "mrm_rate", "mrm_overlap"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name}: got {getattr(self, name)}, wanted a share in 0..1")
+        if self.max_following < 0:
+            raise UsageError(f"max_following: got {self.max_following}, wanted 0 or more words")
