@@ -232,7 +232,7 @@ def test_print_config_gives_a_file_that_config_takes_back(tmp_path: Path, capsys
     ("setting", "sentence"),
     [
         ("trainin.seed=1", "there is no setting 'trainin'; did you mean 'training'?"),
-        ("training.sed=1", "did you mean 'seed'?"),
+        ("training.sed=1", "did you mean 'training.seed'?"),
         ("training.seed", "--set: got 'training.seed', wanted KEY=VALUE"),
         ("training.seed=much", "seed: got 'much', wanted int"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -92,6 +93,13 @@ def corpus(
 @click.option("--init", help="bert:FOLDER_OR_ID, bert:minilm (shipped), or a run's folder.  [default: at random]")
 @click.option("--config", "config_file", type=FILE, help="A TOML file of settings that differ from the recipe.")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="One setting; may be given again.")
+@click.option(
+    "--parallel",
+    type=click.Choice(["auto", "ddp", "fsdp"]),
+    default="auto",
+    show_default=True,
+    help="How torchrun's processes share the work; fsdp also shares the weights.",
+)
 @click.option("--print-config", is_flag=True, help="Print all settings as TOML and do nothing else.")
 def pretrain(
     screen: Screen,
@@ -101,6 +109,7 @@ def pretrain(
     init: str | None,
     config_file: Path | None,
     pairs: tuple[str, ...],
+    parallel: Literal["auto", "ddp", "fsdp"],
     print_config: bool,
 ) -> None:
     """Pretrain a model on corpora.
@@ -116,7 +125,7 @@ def pretrain(
         return
     from interbert.pretraining.run import pretrain as pretrain_corpora
 
-    summary = pretrain_corpora(list(corpora), out, plan, init=init, progress=screen.progress)
+    summary = pretrain_corpora(list(corpora), out, plan, init=init, progress=screen.progress, parallel=parallel)
     if os.environ.get("RANK", "0") != "0":  # of torchrun's processes, the first says it
         return
     numbers = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in summary.validation.items())

@@ -36,7 +36,8 @@ class Pretraining:
     model: ModelConfig = field(default_factory=lambda: preset("paper"))
     stages: tuple[Stage, ...] = (Stage("msm", "mrm", epochs=20),)
     batch_size: int = 512  # pairs a step over all processes (A.2); half of them negatives
-    micro_batch_size: int | None = None  # pairs at a time in one process; None: a process's whole share
+    micro_batch_size: int | None = None  # pairs at a time in one process; None: a process's whole share. The contrast
+    # of matching "alone" and hard negatives are over a micro-batch, so they depend on it and on the processes
     masking: Masking = field(default_factory=Masking)
     augmentation: Augmentation = field(default_factory=Augmentation)
     training: Training = field(default_factory=Training)
@@ -62,10 +63,13 @@ class StagedBatch(Batch):
 
 
 class PretrainingJob:
-    """Batches of a corpus's training split by a `Pretraining`. Deterministic in (seed, step)."""
+    """Batches of a corpus's training split by a `Pretraining`. Deterministic in (seed, step).
 
-    def __init__(self, corpus: AnyCorpus, tokenizer: Tokenizer, plan: Pretraining) -> None:
-        self.corpus, self.plan, self.seed = corpus, plan, plan.training.seed
+    init: what the model was started from, as a part of the run's identity.
+    """
+
+    def __init__(self, corpus: AnyCorpus, tokenizer: Tokenizer, plan: Pretraining, init: str | None = None) -> None:
+        self.corpus, self.plan, self.init, self.seed = corpus, plan, init, plan.training.seed
         self.texts = corpus.split("train")
         self.maker = BatchMaker(corpus, tokenizer, plan.masking, plan.augmentation)
         plain = BatchMaker(corpus, tokenizer, plan.masking, Augmentation())
@@ -153,4 +157,4 @@ class PretrainingJob:
         """What a resumed run must share: the corpus and the plan without the loop's own settings."""
         plan = asdict(self.plan)
         del plan["training"]
-        return {"corpus": self.corpus.digest, "plan": plan}
+        return {"corpus": self.corpus.digest, "plan": plan, "init": self.init}

@@ -26,6 +26,7 @@ from interbert.weights.bert import bert_config, find_bert, start_from_bert
 
 log = logging.getLogger(__name__)
 
+NOT_IN_THE_WEIGHTS = ("dropout", "attention_dropout", "image_dropout", "gradient_checkpointing")
 STANDARDISING_PICTURES = 2000  # as many pictures fix the mean and scale of region features
 
 
@@ -51,7 +52,7 @@ def pretrain(
     seed = plan.training.seed
     torch.manual_seed(seed)
     model, plan = started(plan, init, corpus, tokenizer)
-    job = PretrainingJob(corpus, tokenizer, plan)
+    job = PretrainingJob(corpus, tokenizer, plan, init)
     if model.config.region_standardised and init_kind(init) != "run":
         model.image_embedding.standardise(feature_sample(corpus, seed))
     out.mkdir(parents=True, exist_ok=True)
@@ -98,8 +99,12 @@ def started(
         run = Path(init)
         extractor = ExtractorInfo.load(run / "extractor.json")
         corpus.require(f"run '{init}'", extractor, Tokenizer.load(run / "tokenizer.json"))
-        model = InterBert.from_pretrained(init)
-        return model, replace(plan, model=model.config)
+        before = InterBert.from_pretrained(init)
+        config = replace(before.config, **{name: getattr(plan.model, name) for name in NOT_IN_THE_WEIGHTS})
+        model = InterBert(config)
+        model.load_state_dict(before.state_dict())
+        log.info("started from run '%s': its weights and sizes, this recipe's dropout", init)
+        return model, replace(plan, model=config)
     folder = find_bert(init.removeprefix("bert:"))
     theirs = Tokenizer.load(folder)
     if theirs.digest != tokenizer.digest:
