@@ -27,6 +27,7 @@ from interbert.pretraining.evaluation import (
     evaluate_pretraining,
     evaluate_run,
     quick_validation,
+    recentre,
     score_matrix,
     word_gain,
 )
@@ -137,6 +138,21 @@ def test_recall_of_sides_read_alone_is_that_of_one_at_a_time(model: InterBert, c
         margins = {image: margin(model, words, model(batch)) for image, batch in regions.items()}
         right += max(margins, key=margins.__getitem__) == own
     assert alone_recall(model, pool) == {"recall_at_1": right / HELD_OUT, "recall_at_10": 1.0}
+
+
+@pytest.mark.parametrize("bias", [-6.0, 3.0])
+def test_recentring_makes_the_mean_score_the_share_of_matches(model: InterBert, corpus: Corpus, bias: float) -> None:
+    pool = pool_of(corpus)
+    before = score_matrix(model, corpus, pool.texts, pool.images)
+    with torch.no_grad():
+        model.match_head.bias[MATCH_CLASS] += bias
+        shift = recentre(model, pool)
+        scores = []
+        for batch in pool.batches(Stage("none", "none")):
+            output = model(batch)
+            scores += model.match_probability(output.text_vector, output.image_vector).tolist()
+    assert abs(np.mean(scores) - pool.pairs.is_match.mean()) < 1e-4
+    np.testing.assert_allclose(score_matrix(model, corpus, pool.texts, pool.images), before + bias + shift, atol=1e-4)
 
 
 def test_a_pool_is_the_same_for_a_seed_and_another_for_another(corpus: Corpus) -> None:

@@ -16,6 +16,7 @@ from interbert.corpus.corpus import Corpora, Corpus
 from interbert.errors import InterbertError, UsageError
 from interbert.model.interbert import InterBert
 from interbert.pretraining.batches import AnyCorpus, generator_for
+from interbert.pretraining.evaluation import recentre
 from interbert.pretraining.job import Pretraining, PretrainingJob
 from interbert.text.tokenizer import Tokenizer
 from interbert.training.loop import Summary, train
@@ -64,6 +65,9 @@ def pretrain(
             corpus.extractor.save(out / "extractor.json")
             trained = InterBert(model.config).eval()
             trained.load_state_dict(weights)
+            if job.pool is not None and any(stage.hard_negatives for stage in plan.stages):
+                shift = recentre(trained, job.pool)
+                log.info("matching margins shifted by %.2f, fitted on held-out pairs with random negatives", shift)
             trained.save_pretrained(out)
             write_report(out, example_pairs(trained, corpus, seed=seed))
     return summary
