@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -142,7 +143,7 @@ def test_recall_of_sides_read_alone_is_that_of_one_at_a_time(model: InterBert, c
 
 @pytest.mark.parametrize("bias", [-6.0, 3.0])
 def test_recentring_makes_the_mean_score_the_share_of_matches(model: InterBert, corpus: Corpus, bias: float) -> None:
-    pool = pool_of(corpus)
+    model, pool = copy.deepcopy(model), pool_of(corpus)
     before = score_matrix(model, corpus, pool.texts, pool.images)
     with torch.no_grad():
         model.match_head.bias[MATCH_CLASS] += bias
