@@ -77,17 +77,17 @@ def small() -> Pretraining:
 
 
 def flickr8k() -> Pretraining:
-    """Flickr8k on a CPU of two cores: 3,987 training pictures, 19,928 captions; docs/log.md has what it gives."""
+    """Flickr8k: 3,987 training pictures, 19,928 captions, 80 minutes on two cores; docs/log.md has what it gives."""
     return small()
 
 
 def demo() -> Pretraining:
-    """`scripts/demo`: 680 drawn pictures with a few short texts each, in about four minutes."""
+    """`scripts/demo`: 690 drawn pictures with a few short texts each, in about six minutes on two cores."""
     return replace(
         small(),
         stages=(
             Stage("none", "none", epochs=4, matching="alone"),
-            Stage("msm", "mrm", epochs=4, hard_negatives=0.5),
+            Stage("msm", "mrm", epochs=3, hard_negatives=0.5),
         ),
         batch_size=64,
         augmentation=Augmentation(mirror=True, region_dropout=0.3),
