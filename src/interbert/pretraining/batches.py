@@ -5,6 +5,7 @@ A pair's masks depend on its place in the global batch alone, so they are the sa
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from dataclasses import dataclass
 
@@ -136,6 +137,12 @@ class BatchMaker:
         self.special = torch.zeros(tokenizer.vocabulary_size, dtype=torch.bool)
         self.special[sorted(tokenizer.special_ids)] = True
         self.choices = torch.arange(tokenizer.vocabulary_size)[~self.special]
+
+    def plain(self) -> BatchMaker:
+        """The same without augmentation, for validation."""
+        other = copy.copy(self)
+        other.augmentation = Augmentation()
+        return other
 
     def make(self, pairs: DrawnPairs, stage: Stage, generators: list[Generator]) -> Batch:
         """One padded batch; generators: one a pair. `batch.ids` are "text index:image id"."""

@@ -72,8 +72,7 @@ class PretrainingJob:
         self.corpus, self.plan, self.init, self.seed = corpus, plan, init, plan.training.seed
         self.texts = corpus.split("train")
         self.maker = BatchMaker(corpus, tokenizer, plan.masking, plan.augmentation)
-        plain = BatchMaker(corpus, tokenizer, plan.masking, Augmentation())
-        self.pool = Pool.of(corpus, plain, self.seed, plan.validation_pairs, plan.validation_pool)
+        self.pool = Pool.of(corpus, self.maker.plain(), self.seed, plan.validation_pairs, plan.validation_pool)
         self.steps_per_epoch = len(self.texts) // plan.batch_size
         self._epoch: tuple[int, NDArray[np.int64]] | None = None
         if self.steps_per_epoch == 0:
