@@ -203,6 +203,7 @@ class RegionWriter:
             os.close(self._file)
             self._file = None
         _locks.discard(self._lock)
+        fcntl.flock(self._lock, fcntl.LOCK_UN)  # also for a child that is being forked and still holds a copy
         os.close(self._lock)
 
 
