@@ -29,6 +29,7 @@ def test_an_extractor_comes_back_from_its_file(tmp_path: Path) -> None:
         ({"name": "embedded"}, "name 'hf:some/detector' and 'embedded'"),
         ({"feature_size": 736}, "feature_size 256 and 736"),
         ({"classes": ("cat",)}, "the class names"),
+        ({"attributes": ("red",)}, "the attribute names"),
         ({"weights_sha256": "cd"}, f"weights_sha256 '{'ab' * 32}' and 'cd'"),
         ({"settings": {}}, "settings {"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -43,7 +44,7 @@ def filled(folder: Path, count: int = 4, first: int = 0) -> Path:
 
 def same(ours: Regions, theirs: Regions) -> bool:
     """Equal in every field, after rounding to float16 where the store does so."""
-    fields = ("features", "boxes", "labels", "confidence", "probabilities")
+    fields = [field.name for field in dataclasses.fields(Regions) if field.name != "image_size"]
     rounded = {"features": np.float16, "probabilities": np.float16}
     pairs = [(getattr(ours, name), getattr(theirs, name), rounded.get(name)) for name in fields]
     return ours.image_size == theirs.image_size and all(
@@ -61,7 +62,11 @@ def some_regions(draw: st.DrawFn) -> Regions:
     shares = generator.random((count, 2), np.float32) if draw(st.booleans()) else None
     numbers = generator.normal(0, draw(st.sampled_from([1e-6, 1.0, 9e3])), (count, 3)).astype(np.float32)
     labels, confidence = generator.integers(0, 2, count), generator.random(count, np.float32)
-    return Regions(numbers, corners, (draw(st.integers(1, 60000)), 7), labels, confidence, shares)
+    regions = Regions(numbers, corners, (draw(st.integers(1, 60000)), 7), labels, confidence, shares)
+    if not draw(st.booleans()):
+        return regions
+    certain = generator.random(count, np.float32)
+    return dataclasses.replace(regions, attributes=generator.integers(0, 9, count), attribute_confidence=certain)
 
 
 ids = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1, max_size=40)
@@ -182,6 +187,18 @@ def test_a_worker_that_outlives_its_writer_keeps_nobody_out(tmp_path: Path) -> N
         worker.join()
         assert worker.exitcode == 0
     assert RegionStore(tmp_path / "s").verify() == 2
+
+
+@pytest.mark.parametrize(("part", "wrong"), [("labels", [0, 2]), ("attributes", [-1, 0])])
+def test_a_number_that_the_extractor_has_no_name_for_is_refused(tmp_path: Path, part: str, wrong: list[int]) -> None:
+    info = ExtractorInfo("e", 3, ("cat", "dog"), attributes=("red",))
+    ones = {"attributes": np.zeros(2, np.int64), "attribute_confidence": np.ones(2, np.float32)}
+    boxes = np.array([[0, 0, 1, 1]] * 2, np.float32)
+    regions = Regions(np.ones((2, 3)), boxes, (9, 9), np.zeros(2, np.int64), np.ones(2, np.float32), **ones)
+    with RegionStore.writer(tmp_path / "s", info) as store:
+        store.append("a", regions)
+        with pytest.raises(InterbertError, match=f"got {part} outside"):
+            store.append("b", dataclasses.replace(regions, **{part: np.array(wrong)}))
 
 
 def test_a_picture_that_cannot_be_named_costs_itself_alone(tmp_path: Path) -> None:

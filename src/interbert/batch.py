@@ -25,6 +25,7 @@ class Regions:
     features: float16 or float32 [N, D].  boxes: float32 [N, 4] xyxy in pixels of the upright picture.
     image_size: (width, height) in pixels.  labels: int64 [N], index of the most probable class.
     confidence: float32 [N] in 0..1.  probabilities: float16 or float32 [N, C], or None.
+    attributes: int64 [N], index of the most probable attribute ("red"), with attribute_confidence float32 [N]; or None.
     Raises ValueError where shapes do not fit, a number is not finite, or a box is turned inside out.
     """
 
@@ -34,10 +35,16 @@ class Regions:
     labels: NDArray[np.int64]
     confidence: NDArray[np.float32]
     probabilities: NDArray[Any] | None = None
+    attributes: NDArray[np.int64] | None = None
+    attribute_confidence: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.features)
-        wanted = {"boxes": (count, 4), "labels": (count,), "confidence": (count,)}
+        wanted: dict[str, tuple[int, ...]] = {"boxes": (count, 4), "labels": (count,), "confidence": (count,)}
+        if (self.attributes is None) != (self.attribute_confidence is None):
+            raise ValueError("attributes: got them without attribute_confidence, or that alone; wanted both or neither")
+        if self.attributes is not None:
+            wanted |= {"attributes": (count,), "attribute_confidence": (count,)}
         for name, shape in wanted.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name}: got shape {getattr(self, name).shape}, wanted {shape} for {count} regions")
@@ -45,7 +52,7 @@ class Regions:
             raise ValueError(f"features: got {self.features.shape}, wanted finite numbers [N, D]")
         if self.probabilities is not None and len(self.probabilities) != count:
             raise ValueError(f"probabilities: got {len(self.probabilities)} rows for {count} regions")
-        for name in ("boxes", "confidence", "probabilities"):
+        for name in ("boxes", "confidence", "probabilities", "attribute_confidence"):
             values = getattr(self, name)
             if values is not None and not np.isfinite(values).all():
                 raise ValueError(f"{name}: got a number that is not finite")
@@ -59,15 +66,8 @@ class Regions:
 
     def select(self, which: Any) -> Regions:
         """The regions at `which` (a slice, indices or booleans), in that order."""
-        chosen = None if self.probabilities is None else self.probabilities[which]
-        return replace(
-            self,
-            features=self.features[which],
-            boxes=self.boxes[which],
-            labels=self.labels[which],
-            confidence=self.confidence[which],
-            probabilities=chosen,
-        )
+        rows = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "image_size"}
+        return replace(self, **{name: None if value is None else value[which] for name, value in rows.items()})
 
     def locations(self) -> NDArray[np.float32]:
         """float32 [N, 5]: see `location_numbers`."""

@@ -51,9 +51,9 @@ NEW_WEIGHTS = (  # what a BERT does not bring
 def small() -> Pretraining:
     """For some thousand pictures of one's own on a CPU: 384 wide, 6+3+3 layers; start it from a 384-wide BERT.
 
-    Beyond the paper, where data is small: three epochs of each side alone come first, by contrast, at half the cost; new
-    weights learn three times as fast as BERT's; half of the words are hidden, so that the rest say less and the picture
-    more; regions are left out and pictures mirrored at random.
+    Beyond the paper, where data is small: three epochs of each side alone come first, by contrast, at half the cost;
+    new weights learn three times as fast as BERT's; half of the words are hidden, so that the rest say less and the
+    picture more; regions are left out and pictures mirrored at random.
     """
     return Pretraining(
         model=preset("small"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ class ExtractorInfo:
     """An extractor's identity. Regions of two extractors that differ in any of it never mix.
 
     name: as given to `--extractor` ("embedded", "hf:ID", …).  feature_size: D.  classes: C names, in the order of
-    `Regions.probabilities`.  weights_sha256: hexadecimal.  settings: everything else that changes a number.
+    `Regions.probabilities`.  attributes: names of what `Regions.attributes` count; empty where it has none.
+    weights_sha256: hexadecimal.  settings: everything else that changes a number.
     """
 
     name: str
@@ -24,6 +25,7 @@ class ExtractorInfo:
     classes: tuple[str, ...] = ()
     weights_sha256: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+    attributes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         # As read back from JSON: a tuple would come back as a list and count as a difference.
@@ -44,14 +46,16 @@ class ExtractorInfo:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> ExtractorInfo:
         """From what `dataclasses.asdict` gives, also after a trip through JSON."""
-        return cls(**{**value, "classes": tuple(value.get("classes", ()))})
+        given = cls(**value)
+        return replace(given, classes=tuple(given.classes), attributes=tuple(given.attributes))
 
     def difference(self, other: ExtractorInfo) -> str | None:
         """What differs, in words ("feature_size 736 and 2048"), or None where regions of both may mix."""
-        for name in ("name", "feature_size", "weights_sha256", "classes", "settings"):
+        for name in ("name", "feature_size", "weights_sha256", "classes", "attributes", "settings"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
-                return f"{name} {mine!r} and {theirs!r}" if name != "classes" else "the class names"
+                names = {"classes": "the class names", "attributes": "the attribute names"}
+                return names.get(name, f"{name} {mine!r} and {theirs!r}")
         return None
 
 

@@ -22,9 +22,11 @@ from interbert.errors import InterbertError
 MAGIC = b"RGN1"
 ALIGNMENT = 64  # bytes; records and features begin at a multiple, so that arrays need no copy
 FEATURE_TYPES = {"float16": 2, "float32": 4}  # name -> bytes a number
-_LABELS, _BOXES, _CONFIDENCE, _PROBABILITIES = (np.dtype(name) for name in ("<i8", "<f4", "<f4", "<f2"))
+_ATTRIBUTES = _LABELS = np.dtype("<i8")
+_BOXES = _CONFIDENCE = np.dtype("<f4")
+_PROBABILITIES = np.dtype("<f2")
 _FEATURES = {size: np.dtype(f"<f{size}") for size in FEATURE_TYPES.values()}
-# magic, CRC, length, regions, feature size, classes, bytes of a feature, width, height, bytes of the id, 0
+# magic, CRC, length, regions, feature size, classes, bytes of a feature, width, height, bytes of the id, attributes
 _HEADER = struct.Struct("<4s I Q 8I 16x")
 _CHECKED_FROM = 8  # the CRC covers everything behind itself
 _SHARD_HEADER = struct.Struct("<16s I I 40x")
@@ -58,19 +60,26 @@ class _Layout(NamedTuple):
     confidence: int
     features: int
     probabilities: int
+    attributes: int
+    attribute_confidence: int
     id: int
     end: int
 
 
 @lru_cache(4096)
-def _layout(regions: int, feature_size: int, classes: int, feature_bytes: int, id_bytes: int) -> _Layout:
+def _layout(
+    regions: int, feature_size: int, classes: int, feature_bytes: int, id_bytes: int, attributes: int
+) -> _Layout:
     labels = _HEADER.size
     boxes = labels + 8 * regions
     confidence = boxes + 16 * regions
     features = _aligned(confidence + 4 * regions)
     probabilities = features + feature_bytes * regions * feature_size
-    name = probabilities + 2 * regions * classes
-    return _Layout(labels, boxes, confidence, features, probabilities, name, _aligned(name + id_bytes))
+    words = probabilities + 2 * regions * classes
+    words = _aligned(words) if attributes else words
+    certain = words + 8 * regions * attributes
+    name = certain + 4 * regions * attributes
+    return _Layout(labels, boxes, confidence, features, probabilities, words, certain, name, _aligned(name + id_bytes))
 
 
 def _aligned(size: int) -> int:
@@ -115,18 +124,22 @@ def pack(id: str, regions: Regions, feature_type: str) -> bytes:
     if regions.probabilities is not None:
         classes = regions.probabilities.shape[1]
         parts["probabilities"] = _as_type(regions.probabilities, "float16")
+    if regions.attributes is not None:
+        parts["attributes"] = np.asarray(regions.attributes, _ATTRIBUTES)
+        parts["attribute_confidence"] = np.asarray(regions.attribute_confidence, _CONFIDENCE)
     for part, values in parts.items():
         if not np.isfinite(values).all():
             raise InterbertError(f"'{id}': {_not_finite(part, getattr(regions, part))}")
     shape, feature_bytes = regions.features.shape, FEATURE_TYPES[feature_type]
-    at = _layout(shape[0], shape[1], classes, feature_bytes, len(name))
+    with_attributes = int("attributes" in parts)
+    at = _layout(shape[0], shape[1], classes, feature_bytes, len(name), with_attributes)
     record = bytearray(at.end)
     for part, values in parts.items():
         start = getattr(at, part)
         record[start : start + values.nbytes] = values.tobytes()
     record[at.id : at.id + len(name)] = name
-    numbers = (at.end, shape[0], shape[1], classes, feature_bytes, *map(int, regions.image_size), len(name), 0)
-    _HEADER.pack_into(record, 0, MAGIC, 0, *numbers)
+    numbers = (at.end, shape[0], shape[1], classes, feature_bytes, *map(int, regions.image_size), len(name))
+    _HEADER.pack_into(record, 0, MAGIC, 0, *numbers, with_attributes)
     struct.pack_into("<I", record, 4, crc32(memoryview(record)[_CHECKED_FROM:]))
     return bytes(record)
 
@@ -163,13 +176,18 @@ def unpack(memory: Any, offset: int, length: int) -> tuple[bytes, Regions] | Non
     """The id (UTF-8) and the regions of a record, as views of `memory`: nothing is copied. None where it isn't one."""
     if length < _HEADER.size:
         return None
-    magic, _, size, count, width, classes, feature_bytes, *image_size, id_bytes, _ = _HEADER.unpack_from(memory, offset)
-    at = _layout(count, width, classes, feature_bytes, id_bytes)
-    if magic != MAGIC or not size == at.end == length or feature_bytes not in _FEATURES:
+    magic, _, size, count, width, classes, feature_bytes, *image_size, id_bytes, marks = _HEADER.unpack_from(
+        memory, offset
+    )
+    at = _layout(count, width, classes, feature_bytes, id_bytes, marks)
+    if magic != MAGIC or not size == at.end == length or feature_bytes not in _FEATURES or marks not in (0, 1):
         return None
-    probabilities = None
+    probabilities = attributes = certain = None
     if classes:
         probabilities = np.ndarray((count, classes), _PROBABILITIES, memory, offset + at.probabilities)
+    if marks:
+        attributes = np.ndarray((count,), _ATTRIBUTES, memory, offset + at.attributes)
+        certain = np.ndarray((count,), _CONFIDENCE, memory, offset + at.attribute_confidence)
     regions = _trusted(
         features=np.ndarray((count, width), _FEATURES[feature_bytes], memory, offset + at.features),
         boxes=np.ndarray((count, 4), _BOXES, memory, offset + at.boxes),
@@ -177,6 +195,8 @@ def unpack(memory: Any, offset: int, length: int) -> tuple[bytes, Regions] | Non
         labels=np.ndarray((count,), _LABELS, memory, offset + at.labels),
         confidence=np.ndarray((count,), _CONFIDENCE, memory, offset + at.confidence),
         probabilities=probabilities,
+        attributes=attributes,
+        attribute_confidence=certain,
     )
     return memory[offset + at.id : offset + at.id + id_bytes], regions
 

@@ -71,6 +71,10 @@ class RegionWriter:
             classes or regions.probabilities.shape[1]
         ):
             raise InterbertError(f"'{id}': got {regions.probabilities.shape[1]} classes, the extractor has {classes}")
+        for part, names in (("labels", self.extractor.classes), ("attributes", self.extractor.attributes)):
+            numbers = getattr(regions, part)
+            if names and numbers is not None and not ((numbers >= 0) & (numbers < len(names))).all():
+                raise InterbertError(f"'{id}': got {part} outside 0..{len(names) - 1}, which the extractor names")
         self.append_record(id, pack(id, regions, self.feature_type), len(regions), image)
 
     def append_record(self, id: str, record: bytes, regions: int, image: ImageInfo | None = None) -> None:
