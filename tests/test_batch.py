@@ -24,6 +24,15 @@ def regions(*corners: list[int], value: float = 1.0, classes: int = 0) -> Region
 THREE = regions([0, 0, 50, 25], [50, 0, 100, 50], [10, 10, 20, 20])
 
 
+def test_attributes_come_with_their_confidence_and_are_selected_with_their_regions() -> None:
+    with pytest.raises(ValueError, match="both or neither"):
+        replace(THREE, attributes=np.arange(3))
+    named = replace(THREE, attributes=np.arange(3), attribute_confidence=np.ones(3, np.float32)).select([2, 0])
+    assert named.attributes is not None
+    assert named.attributes.tolist() == [2, 0]
+    assert THREE.select([2, 0]).attributes is None
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -42,15 +51,6 @@ THREE = regions([0, 0, 50, 25], [50, 0, 100, 50], [10, 10, 20, 20])
         ),
     ],
 )
-def test_attributes_come_with_their_confidence_and_are_selected_with_their_regions() -> None:
-    with pytest.raises(ValueError, match="both or neither"):
-        replace(THREE, attributes=np.arange(3))
-    named = replace(THREE, attributes=np.arange(3), attribute_confidence=np.ones(3, np.float32)).select([2, 0])
-    assert named.attributes is not None
-    assert named.attributes.tolist() == [2, 0]
-    assert THREE.select([2, 0]).attributes is None
-
-
 def test_regions_that_contradict_themselves_are_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         replace(THREE, **change)
