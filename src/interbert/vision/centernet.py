@@ -97,11 +97,9 @@ def peaks(maps: Maps, count: int = 300, smallest_side: float = 4.0) -> Candidate
     Boxes are cut at the picture's border; those with a side of `smallest_side` or less afterwards are left out.
     """
     heat = maps.heat
-    classes, height, width = heat.shape
-    highest = _highest_around(_highest_around(heat, 1), 2)
-    scores, places = torch.where(heat == highest, heat, 0).flatten().topk(min(count, heat.numel()))
-    labels, places = places // (height * width), places % (height * width)
-    rows, columns = places // width, places % width
+    found = torch.nonzero(heat == _highest_around(_highest_around(heat, 1), 2))
+    scores, best = heat[found.unbind(1)].topk(min(count, len(found)))
+    labels, rows, columns = found[best].unbind(1)
     left, upper, right, lower = maps.sides[:, rows, columns]
     x, y = columns * STRIDE, rows * STRIDE
     boxes = torch.stack([x - left, y - upper, x + right, y + lower], 1)
