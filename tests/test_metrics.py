@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+import time
+from collections.abc import Iterator
 
-from interbert.metrics import accuracy, bootstrap_interval, ranks, recall_at
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from interbert.metrics import (
+    accuracy,
+    bootstrap_interval,
+    f1,
+    kendall,
+    matthews,
+    pearson,
+    ranks,
+    recall_at,
+    spearman,
+    vqa_score,
+)
 
 
 def test_accuracy_counts_equal_entries() -> None:
@@ -37,3 +54,99 @@ def test_the_bootstrap_is_the_same_twice() -> None:
     values = np.arange(50.0)
     first, second = (bootstrap_interval(values, lambda rows: float(rows.mean())) for _ in range(2))
     assert first == second
+
+
+def test_matthews_is_that_of_the_table_of_counts() -> None:
+    predicted, wanted = [1] * 9 + [0] * 11, [1] * 6 + [0] * 3 + [1] * 1 + [0] * 10  # 6 and 10 right, 3 and 1 wrong
+    assert math.isclose(matthews(predicted, wanted), (6 * 10 - 3 * 1) / math.sqrt(9 * 7 * 13 * 11))
+
+
+def test_matthews_of_a_single_class_is_0() -> None:
+    assert matthews([1, 1, 1], [1, 0, 1]) == 0.0
+    assert matthews([1, 1, 1], [1, 1, 1]) == 0.0
+
+
+def test_f1_counts_the_positive_class_alone() -> None:
+    assert f1([1, 1, 1, 0], [1, 0, 0, 0]) == 0.5  # precision 1/3, recall 1
+    assert f1([0, 0], [0, 0]) == 0.0
+
+
+def test_pearson_of_numbers_that_a_person_can_check() -> None:
+    assert pearson([1, 2, 3], [2, 4, 6]) == 1.0
+    assert math.isclose(pearson([0, 0, 1, 1], [0, 1, 0, 2]), 0.5 / math.sqrt(1 * 2.75))
+
+
+def test_spearman_looks_at_the_order_alone() -> None:
+    assert spearman([1, 2, 3], [1, 10, 1000]) == 1.0
+    assert math.isclose(spearman([1, 1, 3], [1, 2, 3]), 1.5 / math.sqrt(1.5 * 2))  # ranks 1.5, 1.5, 3
+
+
+def test_kendall_counts_pairs_in_the_same_order_and_in_the_other() -> None:
+    first, second = [1, 1, 2, 2], [1, 2, 2, 3]  # same order: 3; tied: one pair in x, one in x, one in y
+    assert math.isclose(kendall(first, second), 3 / math.sqrt(4 * 5))
+    assert math.isclose(kendall(first, second, "c"), 2 * 3 / (16 * (2 - 1) / 2))
+
+
+def test_correlations_of_a_constant_are_not_a_number() -> None:
+    for correlation in (pearson, spearman, kendall):
+        assert math.isnan(correlation([1, 1, 1], [1, 2, 3]))
+        assert math.isnan(correlation([1], [1]))
+
+
+def test_correlations_refuse_lists_of_two_lengths() -> None:
+    for metric in (pearson, spearman, kendall, matthews, f1):
+        with pytest.raises(ValueError, match="two of one length"):
+            metric([1, 2, 3], [1, 2])
+
+
+def test_kendall_of_twenty_thousand_takes_no_time() -> None:
+    random = np.random.default_rng(0)
+    begun = time.process_time()
+    kendall(random.normal(size=20_000), random.integers(0, 5, 20_000))
+    assert time.process_time() - begun < 1
+
+
+@pytest.mark.parametrize(("same", "wanted"), [(0, 0), (1, 0.3), (2, 0.6), (3, 0.9), (4, 1), (10, 1)])
+def test_the_vqa_score_of_ten_annotators(same: int, wanted: float) -> None:
+    assert math.isclose(vqa_score("red", ["red"] * same + ["pink"] * (10 - same)), wanted)
+
+
+def test_the_vqa_score_leaves_out_each_annotator_in_turn() -> None:
+    assert vqa_score("red", ["red", "red", "pink"]) == (1 / 3 + 1 / 3 + 2 / 3) / 3
+
+
+def lists_of_classes() -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    random = np.random.default_rng(0)
+    for count, classes in ((2, 2), (30, 2), (200, 2), (100, 5), (40, 1)):
+        yield random.integers(0, classes, count), random.integers(0, classes, count)
+
+
+def lists_of_numbers() -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    random = np.random.default_rng(0)
+    for count in (2, 3, 10, 500):
+        first = random.normal(size=count)
+        yield first, first + random.normal(size=count)
+        yield np.round(first), np.round(first * 2 + random.normal(size=count))  # many ties
+    yield np.arange(50.0), np.arange(50.0)[::-1] * 1e-200
+
+
+@pytest.mark.filterwarnings("ignore:A single label was found")
+def test_classes_are_scored_as_scikit_learn_does() -> None:
+    theirs = pytest.importorskip("sklearn.metrics")
+    for predicted, wanted in lists_of_classes():
+        assert math.isclose(matthews(predicted, wanted), theirs.matthews_corrcoef(wanted, predicted), abs_tol=1e-12)
+        if predicted.max() < 2:
+            assert math.isclose(f1(predicted, wanted), theirs.f1_score(wanted, predicted, zero_division=0))
+            assert math.isclose(accuracy(predicted, wanted), theirs.accuracy_score(wanted, predicted))
+
+
+@pytest.mark.filterwarnings("ignore:An input array is constant")
+def test_correlations_are_those_of_scipy() -> None:
+    theirs = pytest.importorskip("scipy.stats")
+    for first, second in lists_of_numbers():
+        pairs = [(pearson(first, second), theirs.pearsonr(first, second)[0])]
+        pairs += [(spearman(first, second), theirs.spearmanr(first, second)[0])]
+        pairs += [(kendall(first, second), theirs.kendalltau(first, second, variant="b")[0])]
+        pairs += [(kendall(first, second, "c"), theirs.kendalltau(first, second, variant="c")[0])]
+        for ours, wanted in pairs:
+            assert math.isclose(ours, wanted, abs_tol=1e-12) or (math.isnan(ours) and math.isnan(wanted))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +40,138 @@ def recall_at(found_ranks: ArrayLike, k: int) -> float:
     0.6666666666666666
     """
     return float((np.asarray(found_ranks) <= k).mean())
+
+
+def matthews(predicted: ArrayLike, wanted: ArrayLike) -> float:
+    """Matthews' correlation of two lists of classes, of any number of them (CoLA; 4.5, Table 5).
+
+    1 where all are right, 0 for what chance gives; 0 where either list has but one class, NaN for none.
+
+    >>> matthews([1, 1, 0, 0], [1, 0, 0, 0])     # of the table 1 1 / 0 2: (2 - 0) / sqrt(2 * 1 * 2 * 3)
+    0.5773502691896258
+    """
+    predicted, wanted = np.asarray(predicted), np.asarray(wanted)
+    _alike(predicted, wanted)
+    if not predicted.size:
+        return float("nan")
+    _, both = np.unique(np.concatenate([predicted, wanted]), return_inverse=True)
+    table = np.zeros((int(both.max()) + 1,) * 2)
+    np.add.at(table, (both[: predicted.size], both[predicted.size :]), 1)
+    given, true, count = table.sum(1), table.sum(0), float(predicted.size)
+    spread = math.sqrt((count**2 - given @ given) * (count**2 - true @ true))
+    return float((count * table.trace() - given @ true) / spread) if spread else 0.0
+
+
+def f1(predicted: ArrayLike, wanted: ArrayLike, positive: int = 1) -> float:
+    """The harmonic mean of precision and recall of the class `positive`; 0 where it is neither predicted nor wanted.
+
+    >>> f1([1, 1, 0, 0], [1, 0, 1, 0])
+    0.5
+    """
+    found, true = np.asarray(predicted) == positive, np.asarray(wanted) == positive
+    _alike(found, true)
+    either = int(found.sum() + true.sum())
+    return float(2 * (found & true).sum() / either) if either else 0.0
+
+
+def pearson(first: ArrayLike, second: ArrayLike) -> float:
+    """The linear correlation of two lists of numbers; NaN where either is constant or has fewer than two.
+
+    >>> round(pearson([1, 2, 3], [1, 2, 9]), 4)
+    0.9177
+    """
+    x, y = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    _alike(x, y)
+    if x.size < 2 or (x == x[0]).all() or (y == y[0]).all():
+        return float("nan")
+    x, y = x - x.mean(), y - y.mean()
+    x, y = x / np.abs(x).max(), y / np.abs(y).max()  # else the squares of very small numbers are 0
+    return float(np.clip((x @ y) / math.sqrt((x @ x) * (y @ y)), -1, 1))
+
+
+def spearman(first: ArrayLike, second: ArrayLike) -> float:
+    """The correlation of the ranks of two lists of numbers, equal numbers sharing the mean of their ranks.
+
+    NaN where either is constant or has fewer than two.
+
+    >>> round(spearman([10, 20, 30, 40], [1, 2, 4, 3]), 4)      # 1 - 6 * 2 / (4 * 15)
+    0.8
+    """
+    return pearson(_shared_ranks(first), _shared_ranks(second))
+
+
+def kendall(first: ArrayLike, second: ArrayLike, variant: Literal["b", "c"] = "b") -> float:
+    """Kendall's tau of two lists of numbers: of all pairs, those in the same order less those in the other.
+
+    variant: "b" leaves out what is tied on either side; "c" divides by what lists of so many different values can
+    reach (Stuart's; for judgments on a short scale). NaN where either is constant or has fewer than two.
+
+    >>> kendall([1, 2, 3, 4], [1, 2, 4, 3])      # 5 pairs in the same order, 1 in the other
+    0.6666666666666666
+    """
+    x, y = _numbered(first), _numbered(second)
+    _alike(x, y)
+    if x.size < 2 or not x.any() or not y.any():
+        return float("nan")
+    order = np.lexsort((y, x))
+    pairs = x.size * (x.size - 1) // 2
+    tied_x, tied_y = _tied_pairs(x), _tied_pairs(y)
+    tied_both = _tied_pairs(x * (int(y.max()) + 1) + y)
+    surplus = pairs - tied_x - tied_y + tied_both - 2 * _inversions(y[order])
+    if variant == "b":
+        return surplus / math.sqrt((pairs - tied_x) * (pairs - tied_y))
+    values = int(min(x.max(), y.max())) + 1
+    return 2 * surplus * values / (x.size**2 * (values - 1))
+
+
+def _alike(first: NDArray[Any], second: NDArray[Any]) -> None:
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(f"got lists of shapes {first.shape} and {second.shape}, wanted two of one length")
+
+
+def _numbered(values: ArrayLike) -> NDArray[np.int64]:
+    """Each value's place among the different values, from 0."""
+    return np.asarray(np.unique(np.asarray(values, np.float64), return_inverse=True)[1], np.int64)
+
+
+def _shared_ranks(values: ArrayLike) -> NDArray[np.float64]:
+    _, place, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[place])
+
+
+def _tied_pairs(numbers: NDArray[np.int64]) -> int:
+    counts = np.unique(numbers, return_counts=True)[1].astype(np.int64)
+    return int((counts * (counts - 1) // 2).sum())
+
+
+def _inversions(numbers: NDArray[np.int64]) -> int:
+    """How many pairs stand in falling order. Bit by bit, from the highest: numbers that differ first in a bit are the
+    wrong way round where the one that has it stands before the one that does not."""
+    found = 0
+    for bit in reversed(range(int(numbers.max()).bit_length())):
+        above, has = numbers >> (bit + 1), (numbers >> bit) & 1
+        before = np.cumsum(has) - has
+        of_group = before[np.searchsorted(above, above)]
+        found += int((before - of_group)[has == 0].sum())
+        numbers = numbers[np.argsort(numbers >> bit, kind="stable")]
+    return found
+
+
+def vqa_score(predicted: str, answers: Sequence[str]) -> float:
+    """The VQA score of one answer, in 0..1: the mean, leaving out each annotator in turn, of min(1, equal answers / 3).
+
+    predicted and answers: normalised texts (`tasks.vqa_answers.official_score` does that). NaN for no answers.
+    Ten annotators give 0, 0.3, 0.6, 0.9, 1 for 0, 1, 2, 3, 4 or more who say the same.
+
+    >>> vqa_score("red", ["red"] * 3 + ["pink"] * 7)
+    0.9
+    """
+    same = sum(answer == predicted for answer in answers)
+    rest = len(answers) - same
+    if not answers:
+        return float("nan")
+    total = rest * min(3, same) + same * min(3, max(same - 1, 0))
+    return total / (3 * len(answers))
 
 
 def bootstrap_interval(
