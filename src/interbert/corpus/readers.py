@@ -107,9 +107,9 @@ class Captions:
 
 def coco(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
     """COCO's captions_*.json: {"images": [{id, file_name}], "annotations": [{id, image_id, caption}]}."""
-    whole, key = _json_of(path), fields.text or "caption"
+    whole, key = json_of(path), fields.text or "caption"
     names: dict[str, str] = {}
-    for at, entry in enumerate(_list_of(whole, "images", path)):
+    for at, entry in enumerate(list_of(whole, "images", path)):
         malformed.seen += 1
         try:
             name = _name(entry.get("file_name") or entry["id"])
@@ -117,7 +117,7 @@ def coco(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
                 raise ValueError(f"id {entry['id']} is that of '{names[_name(entry['id'])]}' already")
         except (KeyError, ValueError) as error:
             malformed.add(f"image {at}", _why(error))
-    for at, entry in enumerate(_list_of(whole, "annotations", path)):
+    for at, entry in enumerate(list_of(whole, "annotations", path)):
         malformed.seen += 1
         try:
             image, text = names.get(_name(entry["image_id"])), _text(entry[key])
@@ -131,7 +131,7 @@ def coco(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
 
 def karpathy(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
     """Karpathy's dataset_*.json: {"images": [{filename, split, sentences: [{raw, sentid}]}]}; 'restval' is train."""
-    for at, entry in enumerate(_list_of(_json_of(path), "images", path)):
+    for at, entry in enumerate(list_of(json_of(path), "images", path)):
         malformed.seen += 1
         try:
             image, split = _name(entry[fields.image or "filename"]), _split_of(entry["split"])
@@ -145,12 +145,12 @@ def karpathy(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Capti
 
 def flickr(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
     """Flickr8k and Flickr30k: lines `1.jpg#0 TAB text`, or csv (image,caption; image| comment_number| comment)."""
-    with _text_file(path) as file:
+    with text_file(path) as file:
         first = file.readline()
     if "\t" not in first:
         yield from table(path, fields, malformed, "|" if "|" in first else ",")
         return
-    for number, line in _lines(path, malformed):
+    for number, line in lines_of(path, malformed):
         name, tab, text = line.partition("\t")
         image, mark, index = name.rpartition("#")
         if not (tab and mark and index.strip().isdigit()):
@@ -166,7 +166,7 @@ def tsv(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
     names a text and an image column is a header.
     """
     header: list[str] | None = None
-    for number, line in _lines(path, malformed):
+    for number, line in lines_of(path, malformed):
         columns = line.split("\t")
         if number == 1 and (header := _header(columns, fields)) is not None:
             malformed.seen -= 1
@@ -182,7 +182,7 @@ def tsv(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
 def table(path: Path, fields: Fields, malformed: Malformed, delimiter: str = ",") -> Iterator[Caption]:
     """csv with a header that names a text column, an image column and perhaps `split`."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # texts may be longer than the 131,072 characters it allows
-    with _text_file(path) as file:
+    with text_file(path) as file:
         rows = csv.reader(
             file,
             delimiter=delimiter,
@@ -215,7 +215,7 @@ def table(path: Path, fields: Fields, malformed: Malformed, delimiter: str = ","
 
 def jsonl(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
     """One JSON object a line: an image, a text or a list of texts, perhaps a split."""
-    for number, line in _lines(path, malformed):
+    for number, line in lines_of(path, malformed):
         try:
             entry = json.loads(line)
             image = _name(entry[_one_of(entry, fields.image, IMAGE_FIELDS)])
@@ -240,7 +240,7 @@ READERS: dict[str, Reader] = {
 
 
 @contextmanager
-def _text_file(path: Path) -> Iterator[IO[str]]:
+def text_file(path: Path) -> Iterator[IO[str]]:
     """A UTF-8 file, gzipped or not, a byte order mark skipped; bytes that are not UTF-8 become lone surrogates."""
     opener: Any = gzip.open if path.suffix == ".gz" else open
     with (
@@ -250,24 +250,26 @@ def _text_file(path: Path) -> Iterator[IO[str]]:
         yield file
 
 
-def _lines(path: Path, malformed: Malformed) -> Iterator[tuple[int, str]]:
+def lines_of(path: Path, malformed: Malformed) -> Iterator[tuple[int, str]]:
     """(number from 1, line without its end) of every line that is not blank."""
-    with _text_file(path) as file:
+    with text_file(path) as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 malformed.seen += 1
                 yield number, line.rstrip("\r\n")
 
 
-def _json_of(path: Path) -> Any:
+def json_of(path: Path) -> Any:
+    """The JSON value that a file holds. Raises InterbertError where it is not whole."""
     try:
-        with _text_file(path) as file:
+        with text_file(path) as file:
             return json.load(file)
     except ValueError as error:
         raise InterbertError(f"'{path}' is not whole JSON ({error}); fetch it again, or give another format") from error
 
 
-def _list_of(whole: Any, key: str, path: Path) -> Iterable[dict[str, Any]]:
+def list_of(whole: Any, key: str, path: Path) -> list[dict[str, Any]]:
+    """The list of objects under `key`. Raises InterbertError where there is none."""
     entries = whole.get(key) if isinstance(whole, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InterbertError(f"'{path}' has no list '{key}'; is this the right format?")
