@@ -134,7 +134,7 @@ def karpathy(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Capti
     for at, entry in enumerate(list_of(json_of(path), "images", path)):
         malformed.seen += 1
         try:
-            image, split = _name(entry[fields.image or "filename"]), _split_of(entry["split"])
+            image, split = _name(entry[fields.image or "filename"]), split_of(entry["split"])
             sentences = [(_text(s[fields.text or "raw"]), s.get("sentid")) for s in entry["sentences"]]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             malformed.add(f"image {at}", _why(error))
@@ -221,7 +221,7 @@ def jsonl(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]
             image = _name(entry[_one_of(entry, fields.image, IMAGE_FIELDS)])
             given = entry[_one_of(entry, fields.text, TEXT_FIELDS)]
             texts = [_text(text) for text in given] if isinstance(given, list) else [_text(given)]
-            split = _split_of(entry["split"]) if "split" in entry else None
+            split = split_of(entry["split"]) if "split" in entry else None
         except (TypeError, ValueError) as error:
             malformed.add(f"line {number}", _why(error))
             continue
@@ -276,7 +276,7 @@ def list_of(whole: Any, key: str, path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _split_of(name: object) -> str:
+def split_of(name: object) -> str:
     """Our name of a source's split. Raises ValueError for one that is not known."""
     ours = SPLIT_NAMES.get("none" if name is None else str(name).strip().lower())
     if ours is None:
@@ -324,7 +324,7 @@ def _of_columns(
         if len(columns) != len(header):
             raise ValueError(f"got {len(columns)} columns, wanted {len(header)}: {', '.join(header)}")
         row = dict(zip(header, columns, strict=True))
-        split = _split_of(row["split"]) if "split" in row else None
+        split = split_of(row["split"]) if "split" in row else None
     except ValueError as error:
         malformed.add(f"line {number}", _why(error))
         return
