@@ -169,7 +169,7 @@ def test_a_file_that_holds_no_weights_is_one_sentence(tmp_path: Path, name: str)
     folder = write_bert(tmp_path)
     (folder / "model.safetensors").unlink()
     (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n")
-    with pytest.raises(InterbertError, match=f"{name}' does not hold a BERT's weights"):
+    with pytest.raises(InterbertError, match=f"{name}' does not hold tensors: it is a pointer of Git LFS"):
         started(folder)
 
 

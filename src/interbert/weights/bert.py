@@ -8,36 +8,26 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import pickle
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from interbert.config import ModelConfig
 from interbert.errors import InterbertError
 from interbert.model.interbert import InterBert
+from interbert.weights.tables import BERT_LAYER_TO_OURS, Table, fill, read_tensors, with_new_norm_names
 
-BERT_TO_OURS = [  # BERT's key, without "bert." in front -> ours; {i} counts BERT's layers, {j} ours
+BERT_TO_OURS: Table = [  # BERT's key, without "bert." in front -> ours; {i} counts BERT's layers, {j} ours
     ("embeddings.word_embeddings.weight", "text_embedding.words.weight"),
     ("embeddings.position_embeddings.weight", "text_embedding.positions.table.weight"),
     ("embeddings.token_type_embeddings.weight", "text_embedding.token_types.weight"),
     ("embeddings.LayerNorm", "text_embedding.norm"),
-    ("encoder.layer.{i}.attention.self.query", "interaction.layers.{j}.attention.query"),
-    ("encoder.layer.{i}.attention.self.key", "interaction.layers.{j}.attention.key"),
-    ("encoder.layer.{i}.attention.self.value", "interaction.layers.{j}.attention.value"),
-    ("encoder.layer.{i}.attention.output.dense", "interaction.layers.{j}.attention.output"),
-    ("encoder.layer.{i}.attention.output.LayerNorm", "interaction.layers.{j}.attention_norm"),
-    ("encoder.layer.{i}.intermediate.dense", "interaction.layers.{j}.expand"),
-    ("encoder.layer.{i}.output.dense", "interaction.layers.{j}.contract"),
-    ("encoder.layer.{i}.output.LayerNorm", "interaction.layers.{j}.norm"),
+    *((f"encoder.layer.{{i}}.{theirs}", f"interaction.layers.{{j}}.{ours}") for theirs, ours in BERT_LAYER_TO_OURS),
     ("cls.predictions.transform.dense", "word_head.transform.dense"),
     ("cls.predictions.transform.LayerNorm", "word_head.transform.norm"),
     ("cls.predictions.bias", "word_head.bias"),
@@ -156,25 +146,11 @@ def start_from_bert(model: InterBert, folder: Path) -> BertStart:
         unused.append("embeddings.position_embeddings.weight")
     unused += [f"encoder.layer.{i}" for i in range(count) if i not in layers]
 
-    ours = model.state_dict()
-    filled: dict[str, Tensor] = {}
-    not_used: list[str] = []
-    problems: list[str] = []
-    for key, tensor in theirs.items():
-        target = _translated(key, table)
-        if target is None:
-            is_known = any(key == name or key.startswith(name + ".") for name in unused)
-            (not_used if is_known else problems).append(key if is_known else f"unknown key {key}")
-        elif ours[target].shape != tensor.shape:
-            problems.append(f"{key}: got shape {tuple(tensor.shape)}, wanted {tuple(ours[target].shape)}")
-        else:
-            filled[target] = tensor
-    needed = {k for _, b in table if not b.startswith("word_head") for k in ours if k == b or k.startswith(b + ".")}
-    problems += [f"missing: nothing fills {key}" for key in sorted(needed - set(filled))]
-    if problems:
-        raise InterbertError(f"'{folder}' does not fit this model:\n  " + "\n  ".join(problems))
-    model.load_state_dict(filled, strict=False)
-    return BertStart(str(folder), layers, tuple(sorted(filled)), tuple(sorted(not_used)))
+    found = fill(
+        theirs, table, model.state_dict(), f"'{folder}' does not fit this model", unused, optional=("word_head",)
+    )
+    model.load_state_dict(found.tensors, strict=False)
+    return BertStart(str(folder), layers, tuple(sorted(found.tensors)), found.not_used)
 
 
 def even_layers(available: int, wanted: int) -> tuple[int, ...]:
@@ -190,7 +166,7 @@ def even_layers(available: int, wanted: int) -> tuple[int, ...]:
     return tuple(int(i * (available - 1) / (wanted - 1) + 0.5) for i in range(wanted))
 
 
-def key_table(layers: tuple[int, ...]) -> list[tuple[str, str]]:
+def key_table(layers: tuple[int, ...]) -> Table:
     """`BERT_TO_OURS` with the layers counted out."""
     rows = []
     for theirs, ours in BERT_TO_OURS:
@@ -201,26 +177,10 @@ def key_table(layers: tuple[int, ...]) -> list[tuple[str, str]]:
     return rows
 
 
-def _translated(key: str, table: list[tuple[str, str]]) -> str | None:
-    for theirs, ours in table:
-        if key == theirs or key.startswith(theirs + "."):
-            return ours + key[len(theirs) :]
-    return None
-
-
 def _read(folder: Path) -> dict[str, Tensor]:
     """BERT's tensors under the names of the table: no "bert." in front, LayerNorm's old names made new."""
     safe, old = folder / "model.safetensors", folder / "pytorch_model.bin"
     if not (safe.is_file() or old.is_file()):
         raise InterbertError(f"'{folder}' has neither {safe.name} nor {old.name}; wanted a BERT's weights")
-    try:
-        tensors = load_file(safe) if safe.is_file() else torch.load(old, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        file = safe if safe.is_file() else old
-        why = str(error).splitlines()[0]
-        raise InterbertError(f"'{file}' does not hold a BERT's weights ({why}); download it again") from error
-    renamed = {}
-    for key, tensor in tensors.items():
-        name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", key))
-        renamed[name.removeprefix("bert.")] = tensor
-    return renamed
+    tensors = read_tensors(safe if safe.is_file() else old)
+    return {key.removeprefix("bert."): tensor for key, tensor in with_new_norm_names(tensors).items()}
