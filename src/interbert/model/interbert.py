@@ -47,8 +47,11 @@ class InterBert(Pretrained):
         if isinstance(module, nn.Embedding) and module.padding_idx is not None:
             nn.init.zeros_(module.weight[module.padding_idx])
 
-    def forward(self, batch: Batch) -> Output:
-        """States of both streams and their vectors. Raises ValueError where both sides are absent."""
+    def forward(self, batch: Batch, positions: int | None = None) -> Output:
+        """States of both streams and their vectors. Raises ValueError where both sides are absent.
+
+        positions: states of so many from the start of each side are enough; 1 gives the vectors, at less cost.
+        """
         text, image = self._embed_text(batch), self._embed_image(batch)
         if text is not None and image is not None:
             length = text[0].shape[1]
@@ -63,10 +66,10 @@ class InterBert(Pretrained):
             raise ValueError("batch: got neither words nor features, wanted at least one side")
         output = Output()
         if text is not None:
-            output.text_states = self.text_stream(*text)
+            output.text_states = self.text_stream(*text, positions)
             output.text_vector = self.fusion.text_vector(output.text_states)
         if image is not None:
-            output.image_states = self.image_stream(*image)
+            output.image_states = self.image_stream(*image, positions)
             output.image_vector = self.fusion.image_vector(output.image_states)
         return output
 

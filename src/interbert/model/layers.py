@@ -36,9 +36,13 @@ class Attention(nn.Module):
         self.value = nn.Linear(sizes.hidden, sizes.hidden)
         self.output = nn.Linear(sizes.hidden, sizes.hidden)
 
-    def forward(self, states: Tensor, attended: Tensor | None) -> Tensor:
-        """states: [B, S, H].  attended: bool [B, 1, 1, S], or None where every position is. Returns [B, S, H]."""
-        query, key, value = (self._heads(project(states)) for project in (self.query, self.key, self.value))
+    def forward(self, states: Tensor, attended: Tensor | None, wanted: int | None = None) -> Tensor:
+        """states: [B, S, H].  attended: bool [B, 1, 1, S], or None where every position is.
+
+        Returns [B, S, H], or of the first `wanted` positions alone.
+        """
+        query = self._heads(self.query(states[:, :wanted]))
+        key, value = self._heads(self.key(states)), self._heads(self.value(states))
         dropout = self.dropout if self.training else 0.0
         mixed = scaled_dot_product_attention(query, key, value, attn_mask=attended, dropout_p=dropout)
         return torch.as_tensor(self.output(mixed.transpose(1, 2).flatten(2)))
@@ -59,26 +63,34 @@ class Layer(nn.Module):
         self.norm = nn.LayerNorm(sizes.hidden, eps=sizes.layer_norm_eps)
         self.dropout = nn.Dropout(sizes.dropout)
 
-    def forward(self, states: Tensor, attended: Tensor | None) -> Tensor:
-        """states: [B, S, H].  attended: bool [B, 1, 1, S] or None. Returns [B, S, H]."""
-        inner = self.attention_norm(states + self.dropout(self.attention(states, attended)))
+    def forward(self, states: Tensor, attended: Tensor | None, wanted: int | None = None) -> Tensor:
+        """states: [B, S, H].  attended: bool [B, 1, 1, S] or None. Returns [B, S, H], or its first `wanted` positions.
+
+        What is not wanted costs its keys and values only.
+        """
+        mixed = self.attention(states, attended, wanted)
+        inner = self.attention_norm(states[:, :wanted] + self.dropout(mixed))
         return torch.as_tensor(self.norm(inner + self.dropout(self.contract(gelu(self.expand(inner))))))
 
 
 class Stream(nn.Module):
-    """`count` layers, one after the other. With none it returns what it got."""
+    """`count` layers, one after the other. With none it returns the positions that are wanted of what it got."""
 
     def __init__(self, count: int, sizes: LayerSizes, gradient_checkpointing: bool = False) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Layer(sizes) for _ in range(count))
         self.gradient_checkpointing = gradient_checkpointing
 
-    def forward(self, states: Tensor, valid: Tensor) -> Tensor:
-        """states: [B, S, H].  valid: bool [B, S]; padding is never attended to. Returns [B, S, H]."""
-        attended = valid[:, None, None, :]
-        for layer in self.layers:
+    def forward(self, states: Tensor, valid: Tensor | None, wanted: int | None = None) -> Tensor:
+        """states: [B, S, H].  valid: bool [B, S], or None where nothing is padding, which is never attended to.
+
+        Returns [B, S, H], or [B, wanted, H] of the first positions alone, for which the last layer does no more.
+        """
+        attended = None if valid is None else valid[:, None, None, :]
+        for number, layer in enumerate(self.layers):
+            kept = wanted if number == len(self.layers) - 1 else None
             if self.gradient_checkpointing and self.training:
-                states = checkpoint(layer, states, attended, use_reentrant=False)
+                states = checkpoint(layer, states, attended, kept, use_reentrant=False)
             else:
-                states = layer(states, attended)
-        return states
+                states = layer(states, attended, kept)
+        return states[:, :wanted]

@@ -12,7 +12,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -49,6 +49,19 @@ class Summary:
     resumed_from: int | None
 
 
+@dataclass(frozen=True)
+class Legs:
+    """A run in legs of so many steps; a leg's batches are made after it has begun.
+
+    begin: called with the model and the step before each leg, on every process alike, without gradients, in evaluation
+    mode, with the average's weights; where it returns false the run ends there. A run that goes on in the middle of a
+    leg does not begin it again.
+    """
+
+    steps: int
+    begin: Callable[[nn.Module, int], bool]
+
+
 @dataclass
 class Progress:
     """What a run adds up while it goes; saved with each checkpoint, so that a resumed log is the unbroken one."""
@@ -80,11 +93,12 @@ def train(
     parallel: Parallel | None = None,
     progress: bool = True,
     on_log: Callable[[Line], None] | None = None,
+    legs: Legs | None = None,
 ) -> Summary:
     """Trains `model` in place, on from the newest whole checkpoint in `out`, until the job's last step.
 
     Writes `out/training.jsonl` and `out/checkpoints/`. parallel: from `processes()`; None is this process alone, on the
-    model's device. on_log is given every line of the log, on rank 0.
+    model's device. on_log is given every line of the log, on rank 0. legs: what is done between stretches of the run.
 
     A run that was stopped or killed ends with the bits of an unbroken one: on a CPU always, on a GPU where its kernels
     are deterministic. What that takes (threads, processes, libraries, settings, the job's fingerprint) is in the
@@ -115,7 +129,7 @@ def train(
             tensorboard=settings.tensorboard,
             on_log=on_log,
         )
-        run.go(stack.enter_context(journal), stop)
+        run.go(stack.enter_context(journal), stop, legs)
         if run.average is not None:
             run.average.write_to(model)
     at = run.at
@@ -178,14 +192,28 @@ class _Run:
             )
         log.warning("going on inexactly from %s: %s", folder, said)
 
-    def go(self, journal: Journal, stop: Interruption) -> None:
-        """Steps until the last one. A wish to stop, or a checkpoint due by the clock, is granted before a step."""
+    def go(self, journal: Journal, stop: Interruption, legs: Legs | None) -> None:
+        """Steps until the last one, or until a leg does not begin."""
+        total = self.job.total_steps
+        while self.at.step < total:
+            if legs is not None and self.at.step % legs.steps == 0 and not self._begins(legs):
+                break
+            end = total if legs is None else (self.at.step // legs.steps + 1) * legs.steps
+            self._steps(min(end, total), journal, stop)
+        self._save(journal)
+
+    def _begins(self, legs: Legs) -> bool:
+        with self._averaged(), autocast(self.precision, self.parallel.device):
+            return self.shared.look(lambda model: legs.begin(model, self.at.step))
+
+    def _steps(self, last: int, journal: Journal, stop: Interruption) -> None:
+        """Steps up to `last`. A wish to stop, or a checkpoint due by the clock, is granted before a step."""
 
         def make(step: int) -> list[Batch]:
             return self.job.batches(step, self.parallel.rank, self.parallel.world)
 
         pace = _Pace(self.at)
-        with made_ahead(make, self.at.step, self.job.total_steps) as steps:
+        with made_ahead(make, self.at.step, last) as steps:
             for batches in steps:
                 together = self._agreed(batches, stop)
                 if together.stop or together.save:
@@ -197,7 +225,6 @@ class _Run:
                 journal.advance(sum(self.at.means().values()), pace.pairs_per_second)
                 self._after_step(journal, norm, pace)
                 pace.begin()
-        self._save(journal)
 
     def _agreed(self, batches: list[Batch], stop: Interruption) -> _Agreed:
         """Adds up, over all processes, what each must know before a step."""
@@ -281,9 +308,12 @@ class _Run:
 
     def _validate(self) -> dict[str, float]:
         """The job's metrics, of the average where there is one."""
-        averaged = nullcontext() if self.average is None else self.average.in_place_of(self.model)
-        with averaged, autocast(self.precision, self.parallel.device):
+        with self._averaged(), autocast(self.precision, self.parallel.device):
             return self.shared.look(lambda model: self.job.validate(model, self.at.step))
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """Inside, the model has the average's weights, where there is an average."""
+        return nullcontext() if self.average is None else self.average.in_place_of(self.model)
 
     def _save(self, journal: Journal) -> None:
         if self.saved_at != self.at.step:
