@@ -149,7 +149,7 @@ class Grey(Extractor):
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setitem(extractor_module.EXTRACTORS, "grey", lambda settings: Grey())
+    monkeypatch.setitem(extractor_module.EXTRACTORS, "grey", lambda argument, settings: Grey())
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in ("one", "two"):

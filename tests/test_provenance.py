@@ -40,6 +40,17 @@ def test_any_difference_is_named(change: dict[str, Any], words: str) -> None:
     assert difference.startswith(words)
 
 
+def test_the_same_weights_in_another_folder_make_no_difference() -> None:
+    moved = replace(INFO, name="hf:/elsewhere/detector")
+    assert INFO.difference(moved) is None
+    assert INFO.kind == moved.kind == "hf"
+
+
+def test_a_name_counts_whole_where_the_weights_are_not_known() -> None:
+    first = replace(INFO, weights_sha256="")
+    assert first.difference(replace(first, name="hf:another")) == "name 'hf:some/detector' and 'hf:another'"
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"name": "x"}', json.dumps({**asdict(INFO), "more": 1})])
 def test_a_file_that_describes_no_extractor_is_an_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "extractor.json"

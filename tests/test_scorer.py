@@ -95,7 +95,7 @@ def run(tmp_path: Path) -> Path:
 @pytest.fixture
 def extractor(monkeypatch: pytest.MonkeyPatch) -> ByColour:
     made = ByColour()
-    monkeypatch.setitem(EXTRACTORS, "by-colour", lambda settings: made)
+    monkeypatch.setitem(EXTRACTORS, "by-colour", lambda argument, settings: made)
     return made
 
 

@@ -39,7 +39,13 @@ def sample(screen: Screen, folder: Path) -> None:
 )
 @click.argument("images", type=FOLDER)
 @click.option("--out", required=True, type=FOLDER, help="The region store, made or continued.")
-@click.option("--extractor", default="embedded", show_default=True, help="Which one reads the pictures.")
+@click.option(
+    "--extractor",
+    default="embedded",
+    show_default=True,
+    metavar="NAME[:ARGUMENT]",
+    help="Which one reads the pictures: embedded, bottom-up:FOLDER_OR_ID, hf:FOLDER_OR_ID, torchvision:NAME.",
+)
 @click.option("--max-regions", default=36, show_default=True, help="The best so many of a picture.")
 @click.option("--min-regions", default=10, show_default=True, help="At least so many.")
 @click.option("--min-confidence", default=0.2, show_default=True, help="From this confidence on, beyond the least.")

@@ -22,7 +22,7 @@ from PIL import Image
 from interbert.batch import Regions
 from interbert.errors import InterbertError, UsageError
 from interbert.vision import centernet, embedded_weights
-from interbert.vision.extractor import Extractor, Picture
+from interbert.vision.extractor import Extractor, Limits, Picture
 from interbert.vision.images import open_image
 from interbert.vision.provenance import ExtractorInfo
 from interbert.vision.tfjs import TorchNetwork, read_graph
@@ -35,28 +35,20 @@ Network = Callable[[NDArray[np.float32]], list[NDArray[Any]]]
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Which of the boxes found become regions: those of at least `min_confidence`, the best `max_regions` of them.
+class Selection(Limits):
+    """Which of the boxes found become regions.
 
     fill: where fewer than `min_regions` are left, "scores" adds boxes of lower confidence, "grid" adds the cells of a
     fixed grid of the picture; "detections+grid" adds the grid to every picture, within `max_regions`.
     grid: cells along each side.  overlap: boxes that share this IoU with a better one are left out.
     """
 
-    max_regions: int = 36
-    min_regions: int = 10
-    min_confidence: float = 0.2
     fill: Fill = "detections+grid"  # retrieves best on held-out pictures: docs/log.md, "region choice"
     grid: int = 4
     overlap: float = 0.7
 
     def __post_init__(self) -> None:
-        if not 1 <= self.min_regions <= self.max_regions:
-            raise UsageError(
-                f"got min_regions {self.min_regions} and max_regions {self.max_regions}; wanted 1 <= min <= max"
-            )
-        if not 0 <= self.min_confidence <= 1:
-            raise UsageError(f"got min_confidence {self.min_confidence}; wanted a number in 0..1")
+        super().__post_init__()
         if self.fill not in ("scores", "grid", "detections+grid"):
             raise UsageError(f"got fill '{self.fill}'; wanted scores, grid or detections+grid")
         if self.grid < 1 or not 0 < self.overlap <= 1:

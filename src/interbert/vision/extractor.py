@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,48 @@ from interbert.vision.extraction import ExtractionReport, extract_images
 from interbert.vision.provenance import ExtractorInfo
 from interbert.vision.sources import ImageSource, image_sources
 
-__all__ = ["EXTRACTORS", "ExtractionReport", "Extractor", "ImageSource", "Picture", "extract_images", "image_sources"]
+__all__ = [
+    "ELSEWHERE",
+    "EXTRACTORS",
+    "ExtractionReport",
+    "Extractor",
+    "ImageSource",
+    "Limits",
+    "Picture",
+    "extract_images",
+    "image_sources",
+]
 
 Picture = str | Path | bytes | Image.Image
+
+ELSEWHERE = "INTERBERT_EXTRACTOR"
+"""The environment variable that says where weights are now: `hf:NEW/FOLDER`, for regions made of `hf:OLD/FOLDER`."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many regions a picture gets: those of at least `min_confidence`, the best `max_regions` of them; where they
+    are fewer than `min_regions`, the best of the others too. 10 to 36 in the paper (3.1)."""
+
+    max_regions: int = 36
+    min_regions: int = 10
+    min_confidence: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_regions <= self.max_regions:
+            raise UsageError(
+                f"got min_regions {self.min_regions} and max_regions {self.max_regions}; wanted 1 <= min <= max"
+            )
+        if not 0 <= self.min_confidence <= 1:
+            raise UsageError(f"got min_confidence {self.min_confidence}; wanted a number in 0..1")
+
+    def count(self, sure: int, found: int) -> int:
+        """How many of the `found` best are kept, where `sure` of them have the confidence.
+
+        >>> Limits().count(50, 90), Limits().count(12, 90), Limits().count(3, 90), Limits().count(3, 7)
+        (36, 12, 10, 7)
+        """
+        return min(max(sure, self.min_regions), self.max_regions, found)
 
 
 class Extractor(ABC):
@@ -45,9 +86,10 @@ class Extractor(ABC):
     def from_name(
         cls, name: str, *, max_regions: int = 36, min_regions: int = 10, min_confidence: float = 0.2
     ) -> Extractor:
-        """The extractor of that name ("embedded"), with the paper's 10 to 36 regions unless told otherwise.
+        """The extractor of that name, with the paper's 10 to 36 regions unless told otherwise.
 
-        Raises UsageError where there is none of that name.
+        name: NAME or NAME:ARGUMENT, as `FORMS` lists them. Raises UsageError where there is none of that name, or an
+        argument is missing or too many; InterbertError where its weights are not there.
         """
         limits = {"max_regions": max_regions, "min_regions": min_regions, "min_confidence": min_confidence}
         return _made(name, limits)
@@ -56,32 +98,100 @@ class Extractor(ABC):
     def from_info(cls, info: ExtractorInfo) -> Extractor:
         """The extractor that made regions: the same settings again, also those that `from_name` has no argument for.
 
-        Raises UsageError where its name is unknown, InterbertError where what is here differs from it.
+        Its weights are looked for where they were, then where $INTERBERT_EXTRACTOR says; those whose digest and
+        settings are the same are taken. Raises UsageError where its name is unknown, InterbertError where there is
+        none like it.
         """
-        extractor = _made(info.name, info.settings)
-        difference = info.difference(extractor.info)
-        if difference:
-            raise InterbertError(
-                f"the extractor '{info.name}' of this version is another one: {difference}; extract again"
+        names, reasons = [info.name], []
+        elsewhere = os.environ.get(ELSEWHERE, "")
+        if ":" in elsewhere and elsewhere.partition(":")[0] == info.kind:
+            names.append(elsewhere)
+        for name in names:
+            try:
+                extractor = _made(name, info.settings)
+                difference = info.difference(extractor.info)
+            except UsageError:
+                raise
+            except InterbertError as error:
+                reasons.append(str(error))
+                continue
+            if not difference:
+                return extractor
+            reasons.append(f"the extractor '{name}' that is here is another one: {difference}")
+        advice = "extract again"
+        if ":" in info.name:
+            advice = (
+                f"where the same weights are elsewhere now, say so with  {ELSEWHERE}={info.kind}:PLACE ; or {advice}"
             )
-        return extractor
+        raise InterbertError(f"{'; '.join(reasons)}; {advice}")
 
 
 def _made(name: str, settings: Mapping[str, Any]) -> Extractor:
-    if name not in EXTRACTORS:
-        raise UsageError(unknown_name("extractor", name, EXTRACTORS))
-    return EXTRACTORS[name](settings)
+    kind, _, argument = name.partition(":")
+    if kind not in EXTRACTORS:
+        raise UsageError(unknown_name("extractor", kind, EXTRACTORS))
+    return EXTRACTORS[kind](argument if ":" in name else None, settings)
 
 
-def _embedded(settings: Mapping[str, Any]) -> Extractor:
+def _embedded(argument: str | None, settings: Mapping[str, Any]) -> Extractor:
     from interbert.vision.embedded import EmbeddedExtractor, Selection
 
-    known = {field.name for field in fields(Selection)}
-    wanted = {name: value for name, value in settings.items() if name in known}
+    if argument is not None:
+        raise UsageError(f"got extractor 'embedded:{argument}'; wanted 'embedded' alone: it brings its own weights")
+    wanted = _known(settings, Selection)
     if "grid" not in wanted and "max_regions" in wanted:  # the largest grid that leaves room for a detection
         wanted["grid"] = max(1, min(Selection.grid, math.isqrt(max(0, wanted["max_regions"] - 1))))
     return EmbeddedExtractor(Selection(**wanted))
 
 
-EXTRACTORS: dict[str, Callable[[Mapping[str, Any]], Extractor]] = {"embedded": _embedded}
-"""Name -> function of settings: all of an `ExtractorInfo`'s, or some. A new extractor is a class and an entry here."""
+def _bottom_up(argument: str | None, settings: Mapping[str, Any]) -> Extractor:
+    place = _wanted("bottom-up", argument)
+    from interbert.vision.bottom_up_extractor import BottomUpExtractor
+
+    made: Extractor = BottomUpExtractor(place, **_known(settings, BottomUpExtractor))
+    return made
+
+
+def _hf(argument: str | None, settings: Mapping[str, Any]) -> Extractor:
+    place = _wanted("hf", argument)
+    from interbert.vision.detectors import TransformersExtractor
+
+    return TransformersExtractor(place, Limits(**_known(settings, Limits)))
+
+
+def _torchvision(argument: str | None, settings: Mapping[str, Any]) -> Extractor:
+    architecture = _wanted("torchvision", argument)
+    from interbert.vision.detectors_torchvision import TorchvisionExtractor
+
+    return TorchvisionExtractor(architecture, Limits(**_known(settings, Limits)))
+
+
+def _wanted(kind: str, argument: str | None) -> str:
+    if not argument:
+        raise UsageError(f"got extractor '{kind}' without what it reads; wanted {FORMS[kind]}")
+    return argument
+
+
+def _known(settings: Mapping[str, Any], made: Callable[..., Any]) -> dict[str, Any]:
+    """Those of the settings that are arguments of `made`; what the others were is compared afterwards."""
+    arguments = inspect.signature(made).parameters
+    return {name: value for name, value in settings.items() if name in arguments}
+
+
+FORMS: dict[str, str] = {
+    "embedded": "embedded",
+    "bottom-up": "bottom-up:FOLDER_OR_ID",
+    "hf": "hf:FOLDER_OR_ID",
+    "torchvision": "torchvision:NAME",
+}
+"""How each is written."""
+
+EXTRACTORS: dict[str, Callable[[str | None, Mapping[str, Any]], Extractor]] = {
+    "embedded": _embedded,
+    "bottom-up": _bottom_up,
+    "hf": _hf,
+    "torchvision": _torchvision,
+}
+"""Name -> function of what stands after its colon, and of settings: all of an `ExtractorInfo`'s, or some of them.
+
+A new extractor is a class and an entry here."""

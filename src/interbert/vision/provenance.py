@@ -15,9 +15,11 @@ from interbert.files import write_json
 class ExtractorInfo:
     """An extractor's identity. Regions of two extractors that differ in any of it never mix.
 
-    name: as given to `--extractor` ("embedded", "hf:ID", …).  feature_size: D.  classes: C names, in the order of
-    `Regions.probabilities`.  attributes: names of what `Regions.attributes` count; empty where it has none.
-    weights_sha256: hexadecimal.  settings: everything else that changes a number.
+    name: as given to `--extractor` ("embedded", "hf:ID", …); where the digest of the weights is known, what stands
+    after the colon is only where they were, and makes no difference.
+    feature_size: D.  classes: C names, in the order of `Regions.probabilities`.  attributes: names of what
+    `Regions.attributes` count; empty where it has none.  weights_sha256: hexadecimal.  settings: everything else that
+    changes a number.
     """
 
     name: str
@@ -30,6 +32,15 @@ class ExtractorInfo:
     def __post_init__(self) -> None:
         # As read back from JSON: a tuple would come back as a list and count as a difference.
         object.__setattr__(self, "settings", json.loads(json.dumps(self.settings)))
+
+    @property
+    def kind(self) -> str:
+        """The name without its argument.
+
+        >>> ExtractorInfo("hf:some/detector", 256).kind
+        'hf'
+        """
+        return self.name.partition(":")[0]
 
     def save(self, path: Path) -> None:
         """Writes `extractor.json`."""
@@ -51,7 +62,10 @@ class ExtractorInfo:
 
     def difference(self, other: ExtractorInfo) -> str | None:
         """What differs, in words ("feature_size 736 and 2048"), or None where regions of both may mix."""
-        for name in ("name", "feature_size", "weights_sha256", "classes", "attributes", "settings"):
+        parts = ("name", "feature_size", "weights_sha256", "classes", "attributes", "settings")
+        if self.kind == other.kind and self.weights_sha256:  # equal weights that were moved
+            parts = parts[1:]
+        for name in parts:
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
                 names = {"classes": "the class names", "attributes": "the attribute names"}
