@@ -1,0 +1,42 @@
+"""One text or two as the model reads them: `[CLS] first [SEP] second [SEP]` with BERT's token types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from interbert.text.tokenizer import Tokenizer
+
+
+def joined(
+    first: Sequence[int], second: Sequence[int] | None, max_tokens: int, tokenizer: Tokenizer
+) -> tuple[list[int], list[int]]:
+    """Words and token types of a text, or of two. first, second: pieces without `[CLS]` and `[SEP]`.
+
+    What is too long loses pieces from the end of the longer of the two, one by one, the second first where they are
+    equally long (BERT's way).
+    """
+    if second is None:
+        words = [tokenizer.cls_id, *first[: max_tokens - 2], tokenizer.sep_id]
+        return words, [0] * len(words)
+    one, two = kept_lengths(len(first), len(second), max_tokens - 3)
+    words = [tokenizer.cls_id, *first[:one], tokenizer.sep_id, *second[:two], tokenizer.sep_id]
+    return words, [0] * (one + 2) + [1] * (two + 1)
+
+
+def kept_lengths(first: int, second: int, room: int) -> tuple[int, int]:
+    """How many pieces of each of two texts stay where there is room for so many of both.
+
+    >>> kept_lengths(5, 3, 10), kept_lengths(9, 3, 7), kept_lengths(9, 9, 7)
+    ((5, 3), (4, 3), (4, 3))
+    """
+    if first + second <= room:
+        return first, second
+    longer, shorter = max(first, second), min(first, second)
+    if longer - shorter >= first + second - room:
+        return (room - second, second) if first > second else (first, room - first)
+    return room - room // 2, room // 2
+
+
+def pieces_of(texts: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
+    """The pieces of each text, without `[CLS]` and `[SEP]`."""
+    return [ids[1:-1] for ids in tokenizer.encode_many(list(texts))]
