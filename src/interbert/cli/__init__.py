@@ -17,6 +17,7 @@ import click
 
 from interbert import __version__
 from interbert.cli.evaluating import evaluate
+from interbert.cli.importing import import_features
 from interbert.cli.judging import doctor, page, rank, score
 from interbert.cli.learning import corpus, pretrain
 from interbert.cli.pictures import extract, sample, store
@@ -40,7 +41,7 @@ class Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
 
-VERBS = (sample, extract, store, corpus, pretrain, evaluate, score, rank, page, doctor)
+VERBS = (sample, extract, import_features, store, corpus, pretrain, evaluate, score, rank, page, doctor)
 program = Verbs(
     "interbert",
     commands={str(verb.name): verb for verb in VERBS},

@@ -58,6 +58,11 @@ class RegionWriter:
     def __contains__(self, id: object) -> bool:
         return isinstance(id, str) and (id in self._pending or self._manifest.entry(id) is not None)
 
+    def number(self, id: str) -> int | None:
+        """At which place an id was appended: 0, 1, …; None where it was not."""
+        entry = self._pending.get(id) or self._manifest.entry(id)
+        return None if entry is None else entry.number
+
     def append(self, id: str, regions: Regions, image: ImageInfo | None = None) -> None:
         """Adds a picture's regions. Any id that is not empty, has no NUL and is not there yet.
 
