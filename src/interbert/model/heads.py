@@ -75,3 +75,18 @@ class RegionHead(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """[..., H] to [..., C]."""
         return torch.as_tensor(self.decoder(self.transform(states)))
+
+
+class ReleasedHeads(nn.Module):
+    """The heads of the authors' fine-tuned models, a linear layer each: answers, a choice's score, and two that point.
+
+    answer: fused vector [..., F] to answer logits [..., A].  choice: fused vector to one score [..., 1] (VCR).
+    region, word: a state [..., H] of its stream to one score [..., 1].
+    """
+
+    def __init__(self, hidden_size: int, fusion_size: int, answers: int) -> None:
+        super().__init__()
+        self.answer = nn.Linear(fusion_size, answers)
+        self.choice = nn.Linear(fusion_size, 1)
+        self.region = nn.Linear(hidden_size, 1)
+        self.word = nn.Linear(hidden_size, 1)
