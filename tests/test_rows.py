@@ -100,6 +100,21 @@ def test_more_than_one_bad_row_in_a_hundred_stops_the_reading(tmp_path: Path) ->
         read_examples(written(tmp_path / "a.csv", "label\n" + rows + "x,y\n"), (".csv",), labels)
 
 
+def test_a_part_is_a_split_or_the_whole_file(tmp_path: Path) -> None:
+    whole = read_examples(written(tmp_path / "a.csv", "label\nx\n"), (".csv",), labels)
+    assert whole.part("test") == whole.training() == ["x"]
+    named = read_examples(written(tmp_path / "dev.csv", "label\nx\n"), (".csv",), labels)
+    assert named.part("validation") == ["x"]
+    with pytest.raises(InterbertError, match="no train split in the data, only validation"):
+        named.training()
+
+
+def test_the_digest_is_of_the_examples(tmp_path: Path) -> None:
+    found = [read_examples(written(tmp_path / "a.csv", f"label\n{text}\n"), (".csv",), labels) for text in "xxy"]
+    first, second, third = (one.digest("train") for one in found)
+    assert first == second != third
+
+
 def test_a_text_is_taken_under_the_first_name_there_is() -> None:
     assert text_in({"sentence1": "a"}, "sentence", "sentence1") == "a"
     for row in ({"sentence": 3}, {"sentence": " "}, {"other": "a"}):

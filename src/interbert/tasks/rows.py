@@ -6,7 +6,9 @@ What cannot be read is counted in `Malformed`; more than 1 % of a file stop the 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+import logging
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +18,8 @@ from typing import Any, Generic, TypeVar
 
 from interbert.corpus.readers import SPLIT_NAMES, Malformed, lines_of, split_of, text_file
 from interbert.errors import InterbertError, UsageError
+
+log = logging.getLogger(__name__)
 
 Example = TypeVar("Example")
 Row = Mapping[str, Any]
@@ -29,13 +33,36 @@ class Examples(Generic[Example]):
     splits: dict[str, list[Example]] = field(default_factory=dict)
     malformed: list[Malformed] = field(default_factory=list)
 
+    @property
+    def left_out(self) -> dict[str, int]:
+        """File -> how many of its entries cannot be read; no file of which all can."""
+        return {bad.path.name: bad.count for bad in self.malformed if bad.count}
+
     def notes(self) -> list[str]:
-        """A sentence for each file of which lines were left out."""
+        """A sentence for each file of which entries were left out."""
         return [
             f"{bad.path.name}: {bad.count} of {bad.seen} entries left out, the first: {bad.examples[0]}"
             for bad in self.malformed
             if bad.count
         ]
+
+    def training(self) -> list[Example]:
+        """The training examples: those of the split "train", or a whole file. Raises InterbertError for none."""
+        return self.part("train")
+
+    def part(self, split: str) -> list[Example]:
+        """The examples of a split; of a file that names none, all. Raises InterbertError where there are none."""
+        found = self.splits.get(split) or self.splits.get(WHOLE)
+        if not found:
+            raise InterbertError(f"there is no {split} split in the data, only {', '.join(self.splits)}; give another")
+        return found
+
+    def digest(self, split: str) -> str:
+        """Hexadecimal sha256 of a split's examples."""
+        digest = hashlib.sha256()
+        for example in self.part(split):
+            digest.update(repr(example).encode("utf-8", "surrogatepass") + b"\n")
+        return digest.hexdigest()
 
 
 def read_examples(
@@ -58,6 +85,8 @@ def read_examples(
         found.malformed.append(malformed)
     if not found.splits:
         raise InterbertError(f"'{data}' holds no example; wanted rows as docs/own-data.md has them")
+    for note in found.notes():
+        log.warning("%s", note)
     return found
 
 
