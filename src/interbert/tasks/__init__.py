@@ -1,1 +1,1 @@
-"""What a pretrained model is finetuned for: one file a task holds its data, head, loss and metric."""
+"""Finetuning and evaluation (sections 4.2 and 4.5): one file a task holds its data, head, loss and metric."""

@@ -29,6 +29,29 @@ class Example:
     belongs: bool
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A picture beside an example. file: None where it is not known.  note: what it is there for.
+
+    boxes: (x1, y1, x2, y2) as shares of the picture's sides, drawn into it.
+    """
+
+    file: Path | None
+    note: str = ""
+    score: float | None = None
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An example of a task: what was asked, what the model said, and whether that is right."""
+
+    asked: str
+    said: str
+    right: bool
+    pictures: tuple[Picture, ...] = ()
+
+
 def write_report(run: Path, examples: Sequence[Example] = ()) -> Path:
     """Writes `report.html` into the run's folder and returns its path. Without `training.jsonl` it has no curves."""
     journal = run / "training.jsonl"
