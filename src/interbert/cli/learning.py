@@ -100,6 +100,9 @@ def corpus(
     show_default=True,
     help="How torchrun's processes share the work; fsdp also shares the weights.",
 )
+@click.option(
+    "--licence", default="unknown", show_default=True, help="Of the weights, as the model card says it: mit, …"
+)
 @click.option("--print-config", is_flag=True, help="Print all settings as TOML and do nothing else.")
 def pretrain(
     screen: Screen,
@@ -110,6 +113,7 @@ def pretrain(
     config_file: Path | None,
     pairs: tuple[str, ...],
     parallel: Literal["auto", "ddp", "fsdp"],
+    licence: str,
     print_config: bool,
 ) -> None:
     """Pretrain a model on corpora.
@@ -125,7 +129,9 @@ def pretrain(
         return
     from interbert.pretraining.run import pretrain as pretrain_corpora
 
-    summary = pretrain_corpora(list(corpora), out, plan, init=init, progress=screen.progress, parallel=parallel)
+    summary = pretrain_corpora(
+        list(corpora), out, plan, init=init, progress=screen.progress, parallel=parallel, licence=licence
+    )
     if os.environ.get("RANK", "0") != "0":  # of torchrun's processes, the first says it
         return
     numbers = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in summary.validation.items())

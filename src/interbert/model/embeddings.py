@@ -86,6 +86,11 @@ class ImageEmbedding(nn.Module):
         self.feature_mean.copy_(features.mean(0))
         self.feature_scale.copy_(1 / features.std(0).clamp(min=1e-3))
 
+    @property
+    def is_standardised(self) -> bool:
+        """Whether mean and scale of the features have been fixed."""
+        return self.feature_mean is not None and bool(self.feature_mean.any())
+
     def forward(self, features: Tensor, locations: Tensor, confidence: Tensor | None) -> Tensor:
         """features: [B, R, D].  locations: [B, R, 5].  confidence: [B, R]. Returns [B, R, H]."""
         if self.with_confidence:

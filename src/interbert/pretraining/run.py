@@ -15,19 +15,22 @@ from interbert.config import ModelConfig
 from interbert.corpus.corpus import Corpora, Corpus
 from interbert.errors import InterbertError, UsageError
 from interbert.model.interbert import InterBert
+from interbert.model.pretrained import NOT_STATED
 from interbert.pretraining.batches import AnyCorpus, generator_for
+from interbert.pretraining.card import about
 from interbert.pretraining.evaluation import recentre
 from interbert.pretraining.job import Pretraining, PretrainingJob
 from interbert.text.tokenizer import Tokenizer
 from interbert.training.loop import Summary, train
 from interbert.training.parallel import processes, whole_weights
 from interbert.training.report import example_pairs, write_report
-from interbert.vision.provenance import ExtractorInfo
+from interbert.vision.provenance import UNKNOWN, ExtractorInfo
 from interbert.weights.bert import bert_config, find_bert, start_from_bert
 
 log = logging.getLogger(__name__)
 
 NOT_IN_THE_WEIGHTS = ("dropout", "attention_dropout", "image_dropout", "gradient_checkpointing")
+REGION_CLASSES = "region_head.decoder"  # the layer that is as wide as the corpus has classes
 STANDARDISING_PICTURES = 2000  # as many pictures fix the mean and scale of region features
 
 
@@ -38,12 +41,13 @@ def pretrain(
     init: str | None = None,
     progress: bool = True,
     parallel: Literal["auto", "ddp", "fsdp"] = "auto",
+    licence: str = NOT_STATED,
 ) -> Summary:
     """Trains an InterBERT on corpora and leaves a run folder that `interbert.load` takes.
 
     init: `bert:FOLDER_OR_ID` starts text embedding and interaction layers from a BERT, or a run's folder goes on from
     its weights; None starts at random. Given the same folder again, an unfinished run goes on exactly. Under torchrun,
-    its processes share the work by DDP, or with "fsdp" the weights too.
+    its processes share the work by DDP, or with "fsdp" the weights too. licence: of the weights, for their model card.
     """
     corpus = Corpus(corpora[0]) if len(corpora) == 1 else Corpora([Corpus(folder) for folder in corpora])
     if isinstance(corpus, Corpora) and len(corpus.held_out_elsewhere):
@@ -54,7 +58,7 @@ def pretrain(
     torch.manual_seed(seed)
     model, plan = started(plan, init, corpus, tokenizer)
     job = PretrainingJob(corpus, tokenizer, plan, init)
-    if model.config.region_standardised and init_kind(init) != "run":
+    if model.config.region_standardised and not model.image_embedding.is_standardised:
         model.image_embedding.standardise(feature_sample(corpus, seed))
     out.mkdir(parents=True, exist_ok=True)
     with processes(parallel) as joined:
@@ -68,6 +72,9 @@ def pretrain(
             if job.pool is not None and any(stage.hard_negatives for stage in plan.stages):
                 shift = recentre(trained, job.pool)
                 log.info("matching margins shifted by %.2f, fitted on held-out pairs with random negatives", shift)
+            parts = corpus.corpora if isinstance(corpus, Corpora) else [corpus]
+            if not trained.write_card(out, about(parts, plan, init, summary), licence):
+                log.info("'%s' is not interbert's any more; it stays as it is", out / "README.md")
             trained.save_pretrained(out)
             write_report(out, example_pairs(trained, corpus, seed=seed))
     return summary
@@ -100,15 +107,7 @@ def started(
     if init_kind(init) == "run":
         if not Path(init).is_dir():
             raise UsageError(f"--init: got '{init}', wanted bert:FOLDER_OR_ID or the folder of a run")
-        run = Path(init)
-        extractor = ExtractorInfo.load(run / "extractor.json")
-        corpus.require(f"run '{init}'", extractor, Tokenizer.load(run / "tokenizer.json"))
-        before = InterBert.from_pretrained(init)
-        config = replace(before.config, **{name: getattr(plan.model, name) for name in NOT_IN_THE_WEIGHTS})
-        model = InterBert(config)
-        model.load_state_dict(before.state_dict())
-        log.info("started from run '%s': its weights and sizes, this recipe's dropout", init)
-        return model, replace(plan, model=config)
+        return from_run(Path(init), plan, corpus)
     folder = find_bert(init.removeprefix("bert:"))
     theirs = Tokenizer.load(folder)
     if theirs.digest != tokenizer.digest:
@@ -126,6 +125,34 @@ def started(
     start = start_from_bert(model, folder)
     log.info("started from %s: %d tensors, layers %s", folder, len(start.filled), ", ".join(map(str, start.layers)))
     return model, replace(plan, model=config)
+
+
+def from_run(run: Path, plan: Pretraining, corpus: AnyCorpus) -> tuple[InterBert, Pretraining]:
+    """A model with a run's weights and sizes and this plan's dropout.
+
+    A run whose extractor is not known (a converted one) takes the corpus's where sizes agree; where it counts other
+    classes than the corpus, the last layer of the region head is new. Both are said.
+    """
+    extractor, before = ExtractorInfo.load(run / "extractor.json"), InterBert.from_pretrained(run)
+    is_known = extractor.name != UNKNOWN
+    corpus.require(f"run '{run}'", extractor if is_known else None, Tokenizer.load(run / "tokenizer.json"))
+    if corpus.extractor.feature_size != before.config.region_feature_size:
+        raise InterbertError(
+            f"run '{run}' reads regions of {before.config.region_feature_size} numbers, the corpus has "
+            f"{corpus.extractor.feature_size} ('{corpus.extractor.name}'); extract again or start a new run"
+        )
+    kept = {name: getattr(plan.model, name) for name in NOT_IN_THE_WEIGHTS}
+    model = InterBert(replace(before.config, region_classes=max(1, len(corpus.extractor.classes)), **kept))
+    weights = before.state_dict()
+    if model.config.region_classes != before.config.region_classes:
+        weights = {name: tensor for name, tensor in weights.items() if not name.startswith(REGION_CLASSES)}
+        counts = f"{before.config.region_classes:,} classes, the corpus {model.config.region_classes:,}"
+        log.info("run '%s' knows %s: %s is new", run, counts, REGION_CLASSES)
+    model.load_state_dict(weights, strict=len(weights) == len(before.state_dict()))
+    if not is_known:
+        log.info("the extractor of run '%s' is not known; from here on it is '%s'", run, corpus.extractor.name)
+    log.info("started from run '%s': its weights and sizes, this recipe's dropout", run)
+    return model, replace(plan, model=model.config)
 
 
 def feature_sample(corpus: AnyCorpus, seed: int) -> torch.Tensor:

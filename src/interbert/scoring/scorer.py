@@ -25,10 +25,11 @@ from interbert.model.interbert import InterBert
 from interbert.text.tokenizer import Tokenizer
 from interbert.training.precision import fast_matmul
 from interbert.vision.extractor import Extractor
-from interbert.vision.provenance import ExtractorInfo
+from interbert.vision.provenance import UNKNOWN, ExtractorInfo
 
 Picture: TypeAlias = str | Path | bytes | Image | Regions
 RUN_FILES = ("config.json", "model.safetensors", "tokenizer.json", "extractor.json")
+MISSING = {"tokenizer.json": "; a converted run gets its vocabulary by  interbert convert … --tokenizer VOCAB"}
 PICTURES_AT_ONCE = 32  # decoded and extracted together; bounds the memory of pictures that are not regions yet
 
 
@@ -48,6 +49,7 @@ def load(path_or_id: str | Path, *, revision: str | None = None, device: str | t
         if not (folder / name).is_file():
             raise InterbertError(
                 f"'{path_or_id}' has no {name}: it is not a finished run; wanted {', '.join(RUN_FILES)}"
+                + MISSING.get(name, "")
             )
     model = InterBert.from_pretrained(folder)
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
@@ -194,6 +196,11 @@ class Scorer:
         return [found[key] for key in keys]
 
     def _extractor(self) -> Extractor:
+        if self.extractor.name == UNKNOWN:
+            raise InterbertError(
+                "this run does not know which extractor made its regions; give Regions of "
+                f"{self.extractor.feature_size} numbers in place of pictures, or convert it again with --extractor"
+            )
         if self._eyes is None:
             self._eyes = Extractor.from_info(self.extractor)
         return self._eyes

@@ -10,6 +10,8 @@ from typing import Any
 from interbert.errors import InterbertError
 from interbert.files import write_json
 
+UNKNOWN = "unknown"  # the name where a model says how many numbers a region has, but nobody what extractor made them
+
 
 @dataclass(frozen=True)
 class ExtractorInfo:
