@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -90,7 +90,7 @@ def read_examples(
     return found
 
 
-def _files(data: Path, endings: tuple[str, ...]) -> list[tuple[Path, str | None]]:
+def _files(data: Path, endings: tuple[str, ...]) -> Sequence[tuple[Path, str | None]]:
     if data.is_file():
         return [(data, split_of_name(data.name))]
     wanted = ", ".join(f"*{ending}" for ending in endings)

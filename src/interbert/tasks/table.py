@@ -37,6 +37,10 @@ class TaskKind:
 
 TASKS: dict[str, TaskKind] = {
     "retrieval": TaskKind("retrieval", "RetrievalOptions", "Retrieval"),
+    "cola": TaskKind("glue", "GlueOptions", "Cola"),
+    "sst2": TaskKind("glue", "GlueOptions", "Sst2"),
+    "stsb": TaskKind("glue", "GlueOptions", "Stsb"),
+    "rte": TaskKind("glue", "GlueOptions", "Rte"),
 }
 
 
