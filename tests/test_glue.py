@@ -128,9 +128,8 @@ def test_finetuning_learns_which_sentences_have_a_dog(tmp_path: Path) -> None:
     rows = [f"{at}\t{int('dog' in text)}\t\t{text}" for at, text in enumerate(SENTENCES * 4)]
     for name in ("train.tsv", "dev.tsv"):
         (tmp_path / name).write_text("\n".join(rows) + "\n")
-    plan = Finetuning(
-        "cola", GlueOptions(), epochs=8, batch_size=8, training=Training(learning_rate=0.01, ema=None, log_every=50)
-    )
+    training = Training(learning_rate=0.01, ema=None, validate_every=30)
+    plan = Finetuning("cola", GlueOptions(), epochs=20, batch_size=8, training=training)
     run = saved_run(tmp_path / "run")
     found = finetune("cola", tmp_path, str(run), tmp_path / "out", plan, progress=False)
     assert found.validation["matthews"] == 1.0
