@@ -66,7 +66,7 @@ def test_every_verb_ends_its_help_with_examples_that_parse(command: click.Comman
     for example in examples(command):
         program, *arguments = shlex.split(example)
         assert program == "interbert"
-        while arguments and arguments[0] in ("store", command.name):
+        while arguments and arguments[0] in ("store", "convert", command.name):
             arguments.pop(0)
         command.make_context(str(command.name), arguments, obj=cli.Screen())
 

@@ -16,6 +16,7 @@ from typing import TextIO
 import click
 
 from interbert import __version__
+from interbert.cli.converting import convert
 from interbert.cli.evaluating import evaluate
 from interbert.cli.importing import import_features
 from interbert.cli.judging import doctor, page, rank, score
@@ -41,7 +42,7 @@ class Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
 
-VERBS = (sample, extract, import_features, store, corpus, pretrain, evaluate, score, rank, page, doctor)
+VERBS = (sample, extract, import_features, store, corpus, pretrain, evaluate, score, rank, page, convert, doctor)
 program = Verbs(
     "interbert",
     commands={str(verb.name): verb for verb in VERBS},
