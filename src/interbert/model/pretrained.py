@@ -98,7 +98,7 @@ class Pretrained(
         config = self.config
         image_layers = config.independence_layers if config.image_layers is None else config.image_layers
         card = super().generate_model_card(*args, **kwargs)
-        card.data.license = licence
+        card.data["license"] = licence
         card.text = CARD.format(
             own=OWN_CARD,
             layers=f"{config.interaction_layers} + {config.independence_layers} + {image_layers}",
@@ -133,7 +133,7 @@ class Pretrained(
                     file.write(content)
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]
+    def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | Path,
         *,
