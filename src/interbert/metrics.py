@@ -42,6 +42,19 @@ def recall_at(found_ranks: ArrayLike, k: int) -> float:
     return float((np.asarray(found_ranks) <= k).mean())
 
 
+def chance_of_recall(relevant: ArrayLike, pool: int, k: int) -> NDArray[np.float64]:
+    """The chance that one of the first k of a shuffled pool is relevant. relevant: [Q], how many of the pool are.
+
+    >>> chance_of_recall([1, 2], pool=4, k=2).tolist()      # 2 / 4, and 1 - (2 / 4) (1 / 3)
+    [0.5, 0.8333333333333334]
+    """
+    others = pool - np.asarray(relevant, np.float64)
+    missed = np.ones_like(others)
+    for drawn in range(min(k, pool)):
+        missed *= (others - drawn).clip(min=0) / (pool - drawn)
+    return np.asarray(1 - missed)
+
+
 def matthews(predicted: ArrayLike, wanted: ArrayLike) -> float:
     """Matthews' correlation of two lists of classes, of any number of them (CoLA; 4.5, Table 5).
 

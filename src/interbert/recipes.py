@@ -10,6 +10,8 @@ from interbert.errors import UsageError, unknown_name
 from interbert.pretraining.batches import Augmentation
 from interbert.pretraining.job import Pretraining
 from interbert.pretraining.stages import Masking, Stage
+from interbert.tasks.finetuning import Finetuning
+from interbert.tasks.retrieval import RetrievalOptions
 from interbert.training.settings import Training
 
 
@@ -122,3 +124,66 @@ def pretraining_recipe(name: str) -> Pretraining:
     if name not in PRETRAINING:
         raise UsageError(unknown_name("recipe", name, PRETRAINING))
     return PRETRAINING[name]()
+
+
+def retrieval_paper() -> Finetuning:
+    """Table 3, caption-based image retrieval: R@1 61.9, R@5 87.1, R@10 92.7 (Flickr30K).  4.4 and A.2."""
+    return Finetuning(
+        task="retrieval",
+        options=RetrievalOptions(),
+        epochs=20,
+        batch_size=32,
+        min_regions=90,
+        max_regions=100,
+        training=Training(learning_rate=4e-5, warmup_steps=10_000, ema=0.9999),
+    )
+
+
+def retrieval_released() -> Finetuning:
+    """The authors' release: four pairs a caption, each match or not, with two negative captions, one of them hard."""
+    return replace(retrieval_paper(), options=RetrievalOptions(form="pairs"))
+
+
+def retrieval_small() -> Finetuning:
+    """For some thousand pictures of one's own on a CPU, from a run of the recipe `small`; docs/log.md has figures."""
+    return Finetuning(
+        task="retrieval",
+        options=RetrievalOptions(augmentation=Augmentation(mirror=True, region_dropout=0.3)),
+        epochs=5,
+        batch_size=32,
+        max_regions=36,
+        training=Training(
+            learning_rate=4e-5, warmup_share=0.1, ema=0.9999, checkpoint_every=None, checkpoint_minutes=5.0
+        ),
+    )
+
+
+def retrieval_tiny() -> Finetuning:
+    """To see that everything works: seconds an epoch of a few hundred captions."""
+    return Finetuning(
+        task="retrieval",
+        options=RetrievalOptions(validation_queries=50, validation_pool=50),
+        epochs=2,
+        batch_size=8,
+        max_regions=36,
+        training=Training(learning_rate=3e-4, log_every=1, checkpoint_every=20, ema=0.999),
+    )
+
+
+FINETUNING: dict[tuple[str, str], Callable[[], Finetuning]] = {
+    ("retrieval", "paper"): retrieval_paper,
+    ("retrieval", "released"): retrieval_released,
+    ("retrieval", "small"): retrieval_small,
+    ("retrieval", "tiny"): retrieval_tiny,
+}
+
+
+def finetuning_recipe(task: str, name: str) -> Finetuning:
+    """The task's recipe of that name. Raises UsageError with the nearest task or name."""
+    tasks = list(dict.fromkeys(known for known, _ in FINETUNING))
+    if task not in tasks:
+        raise UsageError(unknown_name("task", task, tasks))
+    names = [recipe for known, recipe in FINETUNING if known == task]
+    if name not in names:
+        raise UsageError(unknown_name(f"recipe of {task}", name, names))
+    return FINETUNING[task, name]()

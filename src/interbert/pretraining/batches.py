@@ -126,6 +126,23 @@ class Augmentation:
             raise UsageError(f"region_dropout: got {self.region_dropout}, wanted at least 0 and less than 1")
 
 
+def augmented_regions(
+    corpus: AnyCorpus, image: int, augmentation: Augmentation, generator: Generator, most: int | None = None
+) -> Regions:
+    """A picture's regions as training sees them. most: of each view only the best so many; None: all."""
+    view = 0
+    if augmentation.mirror and corpus.views(image) > 1:
+        view = int(torch.randint(2, (), generator=generator))
+    regions = corpus.regions(image, view)
+    if most is not None and len(regions) > most:
+        regions = regions.select(slice(0, most))
+    if augmentation.region_dropout and len(regions) > 1:
+        kept = torch.rand(len(regions), generator=generator) >= augmentation.region_dropout
+        kept[int(torch.randint(len(regions), (), generator=generator))] = True
+        regions = regions.select(kept.numpy())
+    return regions
+
+
 class BatchMaker:
     """Makes the tensors of drawn pairs: words and regions out of the corpus, masks by the stage's objectives."""
 
@@ -169,15 +186,7 @@ class BatchMaker:
         return hide_words, not hide_words
 
     def _regions(self, image: int, generator: Generator) -> Regions:
-        view = 0
-        if self.augmentation.mirror and self.corpus.views(image) > 1:
-            view = int(torch.randint(2, (), generator=generator))
-        regions = self.corpus.regions(image, view)
-        if self.augmentation.region_dropout and len(regions) > 1:
-            kept = torch.rand(len(regions), generator=generator) >= self.augmentation.region_dropout
-            kept[int(torch.randint(len(regions), (), generator=generator))] = True
-            regions = regions.select(kept.numpy())
-        return regions
+        return augmented_regions(self.corpus, image, self.augmentation, generator)
 
     def _mask_words(self, batch: Batch, words: list[Tensor], stage: Stage, generators: list[Generator | None]) -> None:
         assert batch.words is not None

@@ -6,7 +6,6 @@ batches of a task, its best checkpoint, and what a finetuned run leaves.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Sequence
@@ -25,17 +24,18 @@ from interbert.errors import InterbertError, UsageError
 from interbert.files import whole_file, write_json
 from interbert.model.interbert import InterBert
 from interbert.pretraining.batches import epoch_plan, generator_for
+from interbert.tasks.finetuned import HEAD_FILE, TASK_FILE, write_examples, write_task_report
 from interbert.tasks.starting import Start, start_from
 from interbert.tasks.table import task_kind
 from interbert.tasks.task import Given, Task, TaskModel
 from interbert.training.journal import Line, read_journal
 from interbert.training.loop import Legs, Summary, train
 from interbert.training.parallel import Parallel, processes, whole_weights
-from interbert.training.report import write_report
 from interbert.training.settings import Training
 
 log = logging.getLogger(__name__)
-TASK_FILE, HEAD_FILE, BEST = "task.json", "head.safetensors", "best"
+BEST = "best"  # the folder of the best weights while a run goes
+SHOWN = 20  # examples right, and as many wrong, in the report
 
 
 @dataclass(frozen=True)
@@ -282,16 +282,6 @@ def _leave(
     regions = {"min_regions": plan.min_regions, "max_regions": plan.max_regions}
     kept = {"task": plan.task, "options": asdict(plan.options), **regions, "facts": task.facts()}
     write_json(out / TASK_FILE, {**kept, "best_step": best, "validation": validation})
-    write_report(out)
+    write_examples(out, task.examples(model, SHOWN))
+    write_task_report(out, task.published)
     return validation
-
-
-def read_task(run: Path) -> dict[str, Any]:
-    """What `task.json` of a finetuned run holds. Raises InterbertError where the run was not finetuned."""
-    try:
-        found = json.loads((run / TASK_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InterbertError(f"'{run}' has no readable {TASK_FILE}: it is not a finetuned run ({error})") from error
-    if not isinstance(found, dict):
-        raise InterbertError(f"'{run / TASK_FILE}' does not describe a task")
-    return found

@@ -1,6 +1,6 @@
-"""`report.html` of a run: its losses and accuracies as curves, and example pairs with their pictures and scores.
+"""`report.html` of a run: its losses and accuracies as curves, its figures beside published ones, and examples.
 
-Enters: a run's folder with its `training.jsonl`, and pairs that were scored. Leaves: one file that needs no other.
+Enters: a run's folder with its `training.jsonl`, and what was scored. Leaves: one file that needs no other.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from html import escape
 from pathlib import Path
 
 import torch
+from PIL import Image, ImageDraw
 
 from interbert.batch import make_batch
 from interbert.corpus.corpus import Corpora, Corpus
 from interbert.model.interbert import InterBert
 from interbert.training.journal import Line, read_journal
-from interbert.webpage import chart, figure, picture_uri, write_page
+from interbert.webpage import THUMBNAIL_PIXELS, chart, figure, picture_uri, write_page
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,26 @@ class Shown:
     pictures: tuple[Picture, ...] = ()
 
 
-def write_report(run: Path, examples: Sequence[Example] = ()) -> Path:
+@dataclass(frozen=True)
+class Table:
+    """Figures beside each other. rows: (name, a cell for each of the columns)."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def write_report(
+    run: Path, examples: Sequence[Example] = (), table: Table | None = None, shown: Sequence[Shown] = ()
+) -> Path:
     """Writes `report.html` into the run's folder and returns its path. Without `training.jsonl` it has no curves."""
     journal = run / "training.jsonl"
     lines = read_journal(journal) if journal.is_file() else []
     parts = ["<h1>Training report</h1>", f"<p class=soft>{escape(run.name)}</p>", _numbers(lines), _curves(lines)]
+    if table is not None and table.rows:
+        parts.append(_table(table))
     if examples:
         parts.append(_examples(examples))
+    parts += [_shown(shown, right) for right in (True, False)]
     write_page(run / "report.html", f"Training report: {run.name}", "\n".join(filter(None, parts)))
     return run / "report.html"
 
@@ -163,3 +177,53 @@ def _examples(examples: Sequence[Example]) -> str:
         "<section><h2>Examples</h2><p class=soft>Held-out pictures with a text, and the probability that the two "
         f"belong together.</p>{''.join(rows)}</section>"
     )
+
+
+def _table(table: Table) -> str:
+    head = "".join(f"<th class=number>{escape(column)}</th>" for column in table.columns)
+    rows = "".join(
+        f"<tr><td>{escape(_words(name))}</td>"
+        + "".join(f"<td class=number>{escape(cell)}</td>" for cell in cells)
+        + "</tr>"
+        for name, cells in table.rows
+    )
+    return (
+        "<section><h2>Figures</h2><p class=soft>In brackets the 95 % interval, by bootstrap. Published figures are of "
+        "their own data and sizes.</p><div style='overflow-x:auto'>"
+        f"<table><tr><th></th>{head}</tr>{rows}</table></div></section>"
+    )
+
+
+def _shown(examples: Sequence[Shown], right: bool) -> str:
+    """The examples that the model has right, or those that it has wrong."""
+    chosen = [one for one in examples if one.right == right]
+    if not chosen:
+        return ""
+    parts = []
+    for one in chosen:
+        figures = "".join(_figure(picture, right) for picture in one.pictures)
+        row = f"<div class=row>{figures}</div>" if figures else ""
+        parts.append(f"<p><b>{escape(one.asked)}</b><br><span class=soft>{escape(one.said)}</span></p>{row}")
+    return f"<section><h2>{'Right' if right else 'Wrong'}</h2>{''.join(parts)}</section>"
+
+
+def _figure(picture: Picture, right: bool) -> str:
+    uri = None if picture.file is None else picture_uri(_with_boxes(picture) or picture.file)
+    return figure(uri, picture.note, picture.score or 0.0, right=right)
+
+
+def _with_boxes(picture: Picture) -> Image.Image | None:
+    """The picture, small, with its boxes drawn; None where there are none, or it can not be read."""
+    if picture.file is None or not picture.boxes:
+        return None
+    try:
+        with Image.open(picture.file) as opened:
+            small = opened.convert("RGB")
+    except (OSError, ValueError):
+        return None
+    small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    draw = ImageDraw.Draw(small)
+    width, height = small.size
+    for x1, y1, x2, y2 in picture.boxes:
+        draw.rectangle((x1 * (width - 1), y1 * (height - 1), x2 * (width - 1), y2 * (height - 1)), outline="#e07a1f")
+    return small

@@ -1,0 +1,132 @@
+"""`interbert evaluate TASK`: a finetuned run, or zero-shot a pretrained one, measured on a split of the task's data.
+
+What was found stays in the run's folder (`evaluations/`), and stands in its report.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from interbert.errors import InterbertError, UsageError
+from interbert.files import write_json
+from interbert.model.interbert import InterBert
+from interbert.settings import changed
+from interbert.tasks.finetuned import HEAD_FILE, TASK_FILE, read_task, write_task_report
+from interbert.tasks.table import task_kind
+from interbert.tasks.task import Asked, Given, Task, TaskModel
+from interbert.text.tokenizer import Tokenizer
+from interbert.training.precision import autocast, chosen_precision, fast_matmul
+from interbert.vision.provenance import ExtractorInfo
+
+log = logging.getLogger(__name__)
+
+
+def evaluate_task(
+    name: str,
+    data: Path,
+    run: Path,
+    *,
+    split: str = "test",
+    zero_shot: bool = False,
+    store: Path | None = None,
+    regions: tuple[int, int | None] | None = None,
+    seed: int = 0,
+    queries: int | None = None,
+    processes: int | None = None,
+    precision: str = "auto",
+    parts: Path | None = None,
+    submission: Path | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """What `Task.evaluate` of the run gives, with what was asked.
+
+    regions: (min, max) of a picture's; None: as finetuned, zero-shot all. The other arguments are those of `Asked`.
+    Raises UsageError where a task without a pretrained head is asked zero-shot, InterbertError where the run was not
+    finetuned for the task.
+    """
+    if not (run / "config.json").is_file():
+        raise UsageError(f"--from: got '{run}', wanted the folder of a run; it has no config.json")
+    known = {} if zero_shot else _finetuned_for(name, run)
+    backbone = InterBert.from_pretrained(run)
+    least, most = regions or (known.get("min_regions", 1), known.get("max_regions"))
+    given = Given(
+        name=name,
+        tokenizer=Tokenizer.load(run / "tokenizer.json"),
+        extractor=ExtractorInfo.load(run / "extractor.json"),
+        config=backbone.config,
+        seed=seed,
+        min_regions=least,
+        max_regions=most,
+        store=store,
+        facts=known.get("facts"),
+    )
+    kind = task_kind(name)
+    options = changed(kind.default_options(), dict(_flat(known.get("options", {}))))
+    task = kind.open(data, options, given)
+    model = _with_head(backbone, task, run, name, zero_shot)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    arithmetic = chosen_precision(precision, device)
+    asked = Asked(
+        run=run,
+        split=split,
+        seed=seed,
+        queries=queries,
+        processes=processes,
+        precision=arithmetic,
+        parts=parts,
+        submission=submission,
+        progress=progress,
+    )
+    with torch.inference_mode(), fast_matmul(), autocast(arithmetic, device):
+        found = task.evaluate(model.to(device).eval(), asked)
+    said = {"task": name, "run": str(run), "split": split, "zero_shot": zero_shot, "precision": arithmetic, **found}
+    _keep(run, task, said)
+    return said
+
+
+def _finetuned_for(name: str, run: Path) -> dict[str, Any]:
+    if not (run / TASK_FILE).is_file():
+        raise InterbertError(
+            f"run '{run}' was not finetuned: finetune it with  interbert finetune {name} DATA --from {run} --out OUT  "
+            "or, for retrieval, give --zero-shot"
+        )
+    known = read_task(run)
+    if known["task"] != name:
+        raise InterbertError(f"run '{run}' was finetuned for {known['task']}, not for {name}")
+    return known
+
+
+def _with_head(backbone: InterBert, task: Task, run: Path, name: str, zero_shot: bool) -> TaskModel:
+    head = task.head(backbone.config)
+    if head is not None:
+        if zero_shot:
+            raise UsageError(f"--zero-shot: {name} has a head of its own, which only finetuning gives")
+        head.load_state_dict(load_file(run / HEAD_FILE))
+    return TaskModel(backbone, head)
+
+
+def _flat(options: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """`{"a": {"b": 1}}` as ("a.b", 1), as `changed` takes it."""
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield before + key, value
+
+
+def _keep(run: Path, task: Task, found: dict[str, Any]) -> None:
+    """Into the run's folder and report, where it can be written."""
+    kind = "-zero-shot" if found["zero_shot"] else ""
+    try:
+        (run / "evaluations").mkdir(exist_ok=True)
+        write_json(run / "evaluations" / f"{found['task']}-{found['split']}{kind}.json", found)
+        if not found["zero_shot"]:
+            write_task_report(run, task.published)
+    except OSError as error:
+        log.warning("the result is not kept in '%s': %s", run, error.strerror)

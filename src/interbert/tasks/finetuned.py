@@ -1,0 +1,80 @@
+"""What a finetuned run keeps beside its weights: the task with its settings, its head, examples, its report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from interbert.errors import InterbertError
+from interbert.files import write_json
+from interbert.training.report import Picture, Shown, Table, write_report
+
+TASK_FILE, HEAD_FILE, EXAMPLES_FILE = "task.json", "head.safetensors", "examples.json"
+
+
+def read_task(run: Path) -> dict[str, Any]:
+    """What `task.json` of a finetuned run holds. Raises InterbertError where it has none."""
+    try:
+        found = json.loads((run / TASK_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InterbertError(f"'{run}' has no readable {TASK_FILE}, so it is no finetuned run ({error})") from error
+    if not isinstance(found, dict) or "task" not in found:
+        raise InterbertError(f"'{run / TASK_FILE}' does not describe a task; finetune again")
+    return found
+
+
+def write_examples(run: Path, examples: Sequence[Shown]) -> None:
+    """Keeps the examples, so that a later evaluation can write the report again."""
+    write_json(run / EXAMPLES_FILE, [asdict(example) | {"pictures": _pictures(example)} for example in examples])
+
+
+def _pictures(example: Shown) -> list[dict[str, Any]]:
+    return [asdict(one) | {"file": None if one.file is None else str(one.file)} for one in example.pictures]
+
+
+def read_examples(run: Path) -> list[Shown]:
+    """What `write_examples` kept; none where there is nothing."""
+    file = run / EXAMPLES_FILE
+    if not file.is_file():
+        return []
+    found = []
+    for one in json.loads(file.read_text(encoding="utf-8")):
+        pictures = tuple(
+            Picture(Path(of["file"]) if of["file"] else None, of["note"], of["score"], tuple(map(tuple, of["boxes"])))
+            for of in one["pictures"]
+        )
+        found.append(Shown(one["asked"], one["said"], one["right"], pictures))
+    return found
+
+
+def write_task_report(run: Path, published: Mapping[str, Mapping[str, float]]) -> Path:
+    """`report.html` of a finetuned run: curves, its figures beside the published ones, examples right and wrong."""
+    columns: dict[str, Mapping[str, Any]] = {}
+    if validation := read_task(run).get("validation"):
+        columns["validation, while training"] = validation
+    for file in sorted((run / "evaluations").glob("*.json")):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        columns[found["split"] + (", zero-shot" if found["zero_shot"] else "")] = found["metrics"]
+    columns |= published
+    metrics = list(dict.fromkeys(name for column in columns.values() for name in column))
+    rows = tuple((name, tuple(_cell(column.get(name)) for column in columns.values())) for name in metrics)
+    return write_report(run, table=Table(tuple(columns), rows), shown=read_examples(run))
+
+
+def _cell(figure: Any) -> str:
+    """A number, or a figure with its interval, in words; nothing for what was not measured.
+
+    >>> _cell({"value": 0.5, "interval": [0.4, 0.6]})
+    '0.500 (0.400 to 0.600)'
+    """
+    if figure is None:
+        return ""
+    if not isinstance(figure, Mapping):
+        return f"{figure:.3f}"
+    if figure["value"] is None:
+        return ""
+    low, high = figure["interval"]
+    return f"{figure['value']:.3f} ({low:.3f} to {high:.3f})"
