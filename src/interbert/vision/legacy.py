@@ -99,7 +99,7 @@ def import_features(
     run = _Run(options, PictureFolder(options.images) if options.images else None)
     info = run.identity(source, format, out)
     with RegionStore.writer(out, info, feature_type=options.feature_type) as writer:
-        _notes(info, source)
+        _notes(info, source, format)
         run.all_of(source, writer, progress)
     return run.report
 
@@ -123,11 +123,11 @@ def _check_ids(pattern: str | None) -> None:
         raise UsageError(f"ids: got '{pattern}', wanted a name with one number like COCO_train2014_{{:012d}}")
 
 
-def _notes(info: ExtractorInfo, source: Source) -> None:
+def _notes(info: ExtractorInfo, source: Source, format: str) -> None:
     if not info.classes:
         log.info("'%s' does not say what its regions are: masked regions cannot be predicted by class", source.path)
-    if info.settings.get("made_by") == "not known":
-        log.info("who made the features is not known; with a name (--made-by) they mix with no others by mistake")
+    if info.name == f"imported:{format}":
+        log.info("who made the features is not known: they will mix with all others of the format; see --made-by")
 
 
 def _bar(source: Source, start: Place, progress: bool) -> tqdm[NoReturn]:

@@ -47,8 +47,9 @@ class Unusable(ValueError):
 class Found:
     """What a file says of one picture. N regions in its order, D features, P columns of probabilities.
 
-    image_size: (width, height) in pixels, or None: the boxes are fractions then.  labels, attributes: counted from 0
-    without background.  background: whether the first of the P columns is; None where the format has both kinds.
+    image_size: (width, height) in pixels, or None: the boxes are fractions then.  labels: None beside probabilities.
+    labels, attributes: counted from 0 without background.  background: whether the first of the P columns is; None
+    where the format has both kinds.
     """
 
     features: NDArray[Any]
@@ -72,9 +73,9 @@ class Made(NamedTuple):
 
 @dataclass(frozen=True)
 class Naming:
-    """What the importer is told about features: names of objects and attributes, and who made them.
+    """What the importer is told about features: names of objects and attributes, and who made them in one's own words.
 
-    extractor: the identity of an extractor of ours that made the same; then the names are its own.
+    extractor: the identity of an extractor that made the same; then the names are its own.
     """
 
     objects: tuple[str, ...] = ()
@@ -98,8 +99,8 @@ class Naming:
         attributes: tuple[str, ...] = ()
         if found.attributes is not None:
             attributes = _names(self.attributes, len(self.attributes) or VISUAL_GENOME[1], "attribute")
-        settings = {"format": format, "made_by": self.made_by or "not known"}
-        return ExtractorInfo(f"imported:{format}", found.features.shape[1], classes, "", settings, attributes)
+        name = f"imported:{self.made_by or format}"
+        return ExtractorInfo(name, found.features.shape[1], classes, attributes=attributes)
 
 
 def names_of(path: Path) -> tuple[str, ...]:
@@ -154,10 +155,14 @@ _SIZES = ("count", "width", "height")
 
 
 def _per_region(arrays: dict[str, NDArray[Any]], rows: int) -> dict[str, NDArray[Any]]:
-    """Labels, confidences and probabilities of the first `rows` regions; a single column is no matrix."""
+    """Labels, confidences and probabilities of the first `rows` regions; a single column is no matrix.
+
+    Labels that stand beside probabilities are left out: those say it better, and one project's are wrong.
+    """
     others: dict[str, NDArray[Any]] = {}
+    better = "probabilities" in arrays and arrays["probabilities"].ndim == 2
     for name, values in arrays.items():
-        if name in ("features", "boxes"):
+        if name in ("features", "boxes") or (name == "labels" and better):
             continue
         if len(values) < rows:
             raise Unusable(f"{name}: {len(values)} of them for {rows} boxes")
@@ -280,6 +285,8 @@ def _with_classes(found: Found, info: ExtractorInfo) -> Found:
     if labels is not None:
         labels = labels + first
         _check_named("object", labels, info.classes, first)
+    elif info.classes:
+        raise Unusable("it does not say what its regions are, and the others do")
     _check_named("attribute", found.attributes, info.attributes, 0)
     return replace(found, labels=labels, confidence=confidence, probabilities=given)
 
@@ -298,6 +305,8 @@ def _aligned(probabilities: NDArray[Any], classes: int, first: int) -> NDArray[A
 def _check_named(kind: str, numbers: NDArray[Any] | None, names: tuple[str, ...], first: int) -> None:
     if numbers is None:
         return
+    if not names:
+        raise Unusable(f"it names {kind}s, the others do not")
     wrong = (numbers < first) | (numbers >= len(names))
     if wrong.any():
         number = int(numbers[wrong.argmax()]) - first

@@ -74,8 +74,9 @@ class LmdbFile:
         self.close()
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Lets go of the file; what was not read by then is an error."""
         os.close(self._file)
+        self._file = -1
 
     def __iter__(self) -> Iterator[Entry]:
         """Every entry in the order of the keys. Values are read when asked for."""

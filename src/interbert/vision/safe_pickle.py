@@ -40,7 +40,8 @@ def load_pickle(content: bytes | IO[bytes]) -> Any:
 
 class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        found = _ALLOWED.get((module.replace("numpy._core.", "numpy.core."), name))
+        known = module.replace("numpy._core.", "numpy.core.").replace("__builtin__", "builtins")  # numpy 2, Python 2
+        found = _ALLOWED.get((known, name))
         if found is None:
             raise PickleRefused(
                 f"its pickle asks for '{module}.{name}', which may run code; only numpy arrays and plain containers "
