@@ -15,6 +15,8 @@ from interbert.model.heads import Fusion, RegionHead, WordHead
 from interbert.model.layers import LayerSizes, Stream
 from interbert.model.pretrained import Pretrained
 
+Embedded = tuple[Tensor, Tensor]  # states [B, S, H], and bool [B, S]: which of them are no padding
+
 
 class InterBert(Pretrained):
     """The model of the paper with its heads of pretraining. Weights start at N(0, initializer_range), biases at 0.
@@ -52,7 +54,10 @@ class InterBert(Pretrained):
 
         positions: states of so many from the start of each side are enough; 1 gives the vectors, at less cost.
         """
-        text, image = self._embed_text(batch), self._embed_image(batch)
+        return self.read(self.embed_text(batch), self.embed_image(batch), positions)
+
+    def read(self, text: Embedded | None, image: Embedded | None, positions: int | None = None) -> Output:
+        """What `forward` gives, of sides that were embedded before."""
         if text is not None and image is not None:
             length = text[0].shape[1]
             valid = torch.cat([text[1], image[1]], dim=1)
@@ -73,7 +78,8 @@ class InterBert(Pretrained):
             output.image_vector = self.fusion.image_vector(output.image_states)
         return output
 
-    def _embed_text(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+    def embed_text(self, batch: Batch) -> Embedded | None:
+        """The words before the interaction; None where there are none."""
         if batch.words is None or batch.words_valid is None:
             return None
         if batch.words.shape[1] > self.config.max_text_tokens:
@@ -82,7 +88,8 @@ class InterBert(Pretrained):
             )
         return self.text_embedding(batch.words, batch.token_types), batch.words_valid
 
-    def _embed_image(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+    def embed_image(self, batch: Batch) -> Embedded | None:
+        """The regions before the interaction; None where there are none."""
         if batch.features is None or batch.locations is None or batch.regions_valid is None:
             return None
         return self.image_embedding(batch.features, batch.locations, batch.confidence), batch.regions_valid
