@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from interbert.cli.converting_bottom_up import convert_bottom_up
 from interbert.cli.screen import Screen, verb
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _show(screen: Screen, done: Converted) -> None:
     screen.show(value, done.lines())
 
 
-CONVERT_VERBS = (convert_released, convert_bert)
+CONVERT_VERBS = (convert_released, convert_bert, convert_bottom_up)
 convert = click.Group(
     "convert",
     commands={str(command.name): command for command in CONVERT_VERBS},
