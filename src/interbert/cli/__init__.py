@@ -18,6 +18,7 @@ import click
 from interbert import __version__
 from interbert.cli.converting import convert
 from interbert.cli.evaluating import evaluate
+from interbert.cli.finetuning import finetune
 from interbert.cli.importing import import_features
 from interbert.cli.judging import doctor, page, rank, score
 from interbert.cli.learning import corpus, pretrain
@@ -42,7 +43,21 @@ class Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
 
-VERBS = (sample, extract, import_features, store, corpus, pretrain, evaluate, score, rank, page, convert, doctor)
+VERBS = (
+    sample,
+    extract,
+    import_features,
+    store,
+    corpus,
+    pretrain,
+    finetune,
+    evaluate,
+    score,
+    rank,
+    page,
+    convert,
+    doctor,
+)
 program = Verbs(
     "interbert",
     commands={str(verb.name): verb for verb in VERBS},

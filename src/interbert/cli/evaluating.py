@@ -7,25 +7,36 @@ from typing import Any
 
 import click
 
+from interbert.cli.finetuning import FOLDER, TASKS, regions_option, spread_lines, store_option
 from interbert.cli.screen import Screen, verb
+from interbert.errors import UsageError
 
-TASKS = ("pretraining",)
+PRETRAINING = "pretraining"
+IN_PART = 3
 
 
 @verb(
     "evaluate",
     examples=(
         "interbert evaluate pretraining demo/corpus --from demo/run --split validation",
-        "interbert evaluate pretraining corpus --from runs/mine --split test --json",
+        "interbert evaluate retrieval corpus --from runs/mine --zero-shot --json",
+        "interbert evaluate retrieval corpus --from runs/retrieval --regions 90:100 --processes 8",
+        "interbert evaluate sst2 glue/SST-2 --from runs/sst2 --split test --submission SST-2.tsv",
     ),
 )
-@click.argument("task", type=click.Choice(TASKS))
+@click.argument("task", type=click.Choice([PRETRAINING, *TASKS]))
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--from", "run", required=True, help="A run's folder, or an id on the Hugging Face hub.")
+@click.option("--from", "run", required=True, help="A run's folder; for pretraining also an id on the hub.")
 @click.option("--revision", help="Of an id on the hub.")
-@click.option("--split", default="test", show_default=True, help="Which pictures: train, validation or test.")
-@click.option("--seed", default=0, show_default=True, help="Of the masks and the negatives.")
-@click.option("--queries", type=click.IntRange(1), help="So many texts rank, not one of every picture.")
+@click.option("--split", default="test", show_default=True, help="Which part of DATA: train, validation or test.")
+@click.option("--zero-shot", is_flag=True, help="retrieval: with the matching head of a run that was only pretrained.")
+@click.option("--submission", type=click.Path(path_type=Path), help="Write the task's official file of answers.")
+@store_option
+@regions_option
+@click.option("--seed", default=0, show_default=True, help="Of what is drawn: masks, negatives, queries.")
+@click.option("--queries", type=click.IntRange(1), help="So many texts rank.  [default: all]")
+@click.option("--processes", type=click.IntRange(1), help="That score at once.  [default: one a core, at most 8]")
+@click.option("--parts", type=FOLDER, help="Where scored pairs are kept, to go on.  [default: RUN/scores]")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
 def evaluate(
     screen: Screen,
@@ -34,15 +45,72 @@ def evaluate(
     run: str,
     revision: str | None,
     split: str,
+    zero_shot: bool,
+    submission: Path | None,
+    store: Path | None,
+    regions: tuple[int, int | None] | None,
+    seed: int,
+    queries: int | None,
+    processes: int | None,
+    parts: Path | None,
+    precision: str,
+) -> int:
+    """What a run has learned, measured on a part of DATA it was not trained on.
+
+    pretraining: DATA is a corpus. Masked words with the picture and without, matching on as many negatives as
+    positives, and one text a picture ranking all pictures of the split, without finetuning. Any other task: its
+    metrics for a run that was finetuned for it, or for all runs of --seeds. With 95 % intervals. Where the command is
+    given again, what was scored before is not scored again. Exit status 3: some of DATA was left out, and counted.
+    """
+    if task == PRETRAINING:
+        return _evaluate_pretraining(screen, data, run, revision, split, seed, queries, precision)
+    from interbert.tasks.evaluation import evaluate_task
+    from interbert.tasks.seeds import runs_of, together
+
+    if revision is not None:
+        raise UsageError("--revision: is of an id on the hub, and a finetuned run is a folder")
+    folders = runs_of(Path(run))
+    if folders is not None and (submission is not None or parts is not None):
+        raise UsageError(f"--submission, --parts: '{run}' has {len(folders)} runs; give one of them")
+    found = [
+        evaluate_task(
+            task,
+            data,
+            folder,
+            split=split,
+            zero_shot=zero_shot,
+            store=store,
+            regions=regions,
+            seed=seed,
+            queries=queries,
+            processes=processes,
+            precision=precision,
+            parts=parts,
+            submission=submission,
+            progress=screen.progress,
+        )
+        for folder in folders or [Path(run)]
+    ]
+    if folders is None:
+        screen.show(found[0], _figure_lines(found[0]["metrics"]))
+    else:
+        spread = together([{name: one["value"] for name, one in of["metrics"].items()} for of in found])
+        screen.show({"task": task, "run": run, "metrics": spread, "runs": found}, spread_lines(spread))
+    if left_out := max(int(one.get("left_out", 0)) for one in found):
+        screen.say(f"{left_out:,} left out{_reasons(found[0])}")
+    return IN_PART if left_out else 0
+
+
+def _evaluate_pretraining(
+    screen: Screen,
+    data: Path,
+    run: str,
+    revision: str | None,
+    split: str,
     seed: int,
     queries: int | None,
     precision: str,
-) -> None:
-    """What a run has learned, measured on pictures it was not trained on.
-
-    pretraining: DATA is a corpus. Masked words with the picture and without, matching on as many negatives as
-    positives, and one text a picture ranking all pictures of the split, without finetuning. With 95 % intervals.
-    """
+) -> int:
     from interbert.pretraining.evaluation import evaluate_run
 
     found = evaluate_run(
@@ -55,7 +123,23 @@ def evaluate(
         revision=revision,
         progress=screen.progress,
     )
-    screen.show({"task": task, "run": run, **found}, _lines(found))
+    screen.show({"task": PRETRAINING, "run": run, **found}, _lines(found))
+    return 0
+
+
+def _figure_lines(metrics: dict[str, dict[str, Any]]) -> list[str]:
+    width = max(map(len, metrics), default=0)
+    return [
+        f"{name.replace('_', ' '):<{width}}  "
+        + ("not measured" if one["value"] is None else _shown(one))
+        + (f", by chance {one['chance']:.3f}" if "chance" in one else "")
+        for name, one in metrics.items()
+    ]
+
+
+def _reasons(found: dict[str, Any]) -> str:
+    reasons = found.get("left_out_because", {})
+    return f" ({'; '.join(f'{count:,}: {reason}' for reason, count in reasons.items())})" if reasons else ""
 
 
 def _lines(found: dict[str, Any]) -> list[str]:

@@ -90,7 +90,7 @@ class Retrieval(Task):
         self.negatives = Negatives(corpus, self.texts, self.belonging)
         self.left_out = len(texts) - len(self.texts)
         self._mined: tuple[int, Mined] | None = None
-        if self.left_out:
+        if self.left_out and given.out is not None:
             log.warning(
                 "%d of %d training captions left out: their pictures have fewer than %d regions",
                 self.left_out, len(texts), given.min_regions,
