@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -81,8 +82,7 @@ class TransformersExtractor(Extractor):
     @torch.inference_mode()
     def _extract(self, image: Image.Image) -> Regions:
         model, processor = self.detector
-        inputs = processor(images=image, return_tensors="pt").to(device_here())
-        found = model(**inputs)
+        found = model(**_prepared(processor, image).to(device_here()))
         logits, states, boxes = found.logits[0], found.last_hidden_state[0], found.pred_boxes[0]
         softmax = MODEL_TYPES[model.config.model_type] == "softmax"
         probabilities = logits.softmax(-1)[:, :-1] if softmax else logits.sigmoid()
@@ -218,6 +218,16 @@ def _loaded(folder: Path) -> tuple[Any, Any]:
     if unused:
         log.warning("'%s': %d weights that the model has no use for, first %s", folder, len(unused), unused[0])
     return model.eval().to(device_here()), processor
+
+
+def _prepared(processor: Any, image: Image.Image) -> Any:
+    try:  # the format is said, because a picture of height 3 looks like one of three channels
+        return processor(images=np.asarray(image), input_data_format="channels_last", return_tensors="pt")
+    except ValueError as error:
+        raise ImageError(
+            f"a picture of {image.width} x {image.height} pixels cannot be prepared for the detector "
+            f"({str(error).splitlines()[0]}); leave it out"
+        ) from error
 
 
 @contextmanager
