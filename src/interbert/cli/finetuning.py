@@ -16,27 +16,26 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 TASKS = ("retrieval", "cola", "sst2", "stsb", "rte")
 
 
-class RegionRange(click.ParamType):
+def region_range(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[int, int | None] | None:
     """`MIN:MAX`, `MIN:` or `MAX` as (min, max or None)."""
-
-    name = "MIN:MAX"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int | None]:
-        if isinstance(value, tuple):
-            return value
-        first, colon, second = str(value).partition(":")
-        try:
-            least, most = (int(first), int(second) if second else None) if colon else (1, int(first))
-        except ValueError:
-            self.fail(f"got '{value}', wanted MIN:MAX, as in 90:100", param, ctx)
-        if least < 1 or (most is not None and most < least):
-            self.fail(f"got '{value}', wanted at least 1, and no MAX below MIN", param, ctx)
-        return least, most
+    if value is None:
+        return None
+    first, colon, second = value.partition(":")
+    try:
+        least, most = (int(first), int(second) if second else None) if colon else (1, int(first))
+    except ValueError:
+        raise click.BadParameter(f"got '{value}', wanted MIN:MAX, as in 90:100", context, parameter) from None
+    if least < 1 or (most is not None and most < least):
+        raise click.BadParameter(f"got '{value}', wanted at least 1, and no MAX below MIN", context, parameter)
+    return least, most
 
 
 regions_option = click.option(
     "--regions",
-    type=RegionRange(),
+    metavar="MIN:MAX",
+    callback=region_range,
     help="A picture's regions: with fewer than MIN it is left out, its best MAX are taken.",
 )
 store_option = click.option("--store", type=FOLDER, help="The region store, for DATA that name pictures.")

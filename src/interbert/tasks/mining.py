@@ -98,8 +98,8 @@ class Mined:
 
     def of(self, example: int) -> NDArray[np.int64]:
         """The pictures mined for a training caption, best first: int64 [at most pool]."""
-        row = self.pictures[example]
-        return row[row >= 0].astype(np.int64)
+        row: NDArray[np.int64] = self.pictures[example].astype(np.int64)
+        return np.asarray(row[row >= 0])
 
     def save(self, file: Path) -> None:
         """Writes the file, and beside it what it is."""

@@ -30,7 +30,7 @@ class Negatives:
 
         Raises InterbertError where there are too few.
         """
-        found = hard[:count].tolist()
+        found: list[int] = hard[:count].tolist()
         for drawn in _draws(self.images, generator):
             free = drawn[~self.belonging.matrix(np.array([text]), drawn)[0]].tolist()
             found += [image for image in dict.fromkeys(free) if image not in found]
@@ -70,4 +70,5 @@ def _draws(everything: NDArray[np.int64], generator: Generator) -> Iterator[NDAr
 
 
 def _shuffled(values: NDArray[np.int64], generator: Generator) -> NDArray[np.int64]:
-    return values[torch.randperm(len(values), generator=generator).numpy()]
+    order: NDArray[np.int64] = torch.randperm(len(values), generator=generator).numpy()
+    return values[order]

@@ -68,7 +68,7 @@ class Stripe:
         scores = np.empty((len(words), self.count), np.float32)
         for length in np.unique(lengths):
             alike = np.flatnonzero(lengths == length)
-            ids = torch.from_numpy(np.stack([words[at] for at in alike])).to(device)
+            ids = torch.from_numpy(np.stack([words[at] for at in alike.tolist()])).to(device)
             texts = self.model.text_embedding(ids, None)
             for which, images, valid in self._blocks:
                 group = max(1, self.at_once // len(which))
@@ -121,7 +121,7 @@ class Pairs:
     def image_order(self) -> NDArray[np.int64]:
         """int64 [M]: places in `images`, those with the fewest regions first."""
         counts = self.corpus.region_counts[self.images].astype(np.int64)
-        return np.argsort(counts.clip(max=self.max_regions), kind="stable")
+        return np.argsort(counts if self.max_regions is None else counts.clip(max=self.max_regions), kind="stable")
 
     @cached_property
     def chunk(self) -> int:

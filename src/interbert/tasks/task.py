@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,7 @@ class Asked:
 
     split: which part of the data.  queries: so many texts, not all.  processes: that score at once; None: one a core.
     parts: where what is scored is kept, so that the same command goes on.  submission: the official file to write.
-    run: the folder of the model, for other processes to load it.
+    run: the folder of the model, for other processes to load it.  precision: "fp32" or "bf16".
     """
 
     run: Path
@@ -73,7 +73,7 @@ class Asked:
     seed: int = 0
     queries: int | None = None
     processes: int | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: str = "fp32"
     parts: Path | None = None
     submission: Path | None = None
     progress: bool = False
