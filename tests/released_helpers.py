@@ -208,7 +208,8 @@ class Theirs:
     def gradient_norms(self, inputs: Named, fixed: bool) -> Named:
         """Of the sum of the losses, by parameter; the decoder has no entry of its own."""
         named = {name: tensor for name, tensor in self.of.items() if name != "cls.predictions.decoder.weight"}
-        found = torch.autograd.grad(self.losses(inputs, fixed).sum(), list(named.values()))
+        total = self.losses(inputs, fixed).sum()
+        found = torch.autograd.grad(total, list(named.values()), allow_unused=True, materialize_grads=True)
         return {name: gradient.norm().float() for name, gradient in zip(named, found, strict=True)}
 
 
