@@ -169,6 +169,7 @@ class _Run:
     def all_of(self, source: Source, writer: RegionWriter, progress: bool) -> None:
         """Every item that is not in the store yet, in the order of the source."""
         journal = Journal(writer, source)
+        self.report.already_there = journal.before
         uncommitted, committed_at = 0, time.monotonic()
         try:
             with _bar(source, journal.place, progress) as bar:

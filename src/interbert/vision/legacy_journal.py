@@ -21,10 +21,14 @@ PLACES = "imports.json"
 
 
 class Journal:
-    """The progress of one source into one store. place: where to go on.  skipped: pictures, with former starts'."""
+    """The progress of one source into one store. place: where to go on.  skipped: pictures, with former starts'.
+
+    before: pictures that came from what is behind the place.
+    """
 
     def __init__(self, writer: RegionWriter, source: Source) -> None:
         self._writer, self._source = writer, source
+        _clean_after_killed(writer.folder)
         self._name = readable(source.path.resolve())
         self._began = len(writer)  # records there when this start began
         self._places = _json(writer.folder / PLACES)
@@ -34,8 +38,10 @@ class Journal:
         self._first: int = before["first"] if same else self._began  # records there when the source was begun
         self._committed: int = before["records"] if same else self._began
         self.skipped = _keep_failures(writer.folder / FAILURES, self._name, self.place)
+        self.before = self._committed - self._first
         self._records = self._committed  # there when the last place was reached
         self._failures: IO[str] | None = None
+        self.commit()  # from now on it is known what was there before this source
 
     def is_repeated(self, id: str) -> bool:
         """Whether the id, which is in the store, came from this source before; not from another, or a lost commit."""
@@ -82,6 +88,13 @@ class Journal:
         """Lets go of the file of failures."""
         if self._failures is not None:
             self._failures.close()
+
+
+def _clean_after_killed(folder: Path) -> None:
+    """Removes what was half written beside the files of an import; the store's lock keeps others away."""
+    for name in (PLACES, FAILURES):
+        for left in folder.glob(f".{name}.*.part"):
+            left.unlink()
 
 
 def _fingerprint(path: Path) -> list[int]:

@@ -1,0 +1,108 @@
+"""Imports a file of features again and again, killed somewhere each time, from one interpreter that forks.
+
+    python killed_import.py FOLDER KILLS SEED -> one JSON object on stdout
+
+Half of the kills come before a random file operation (open, rename, cut), half at a random time; then the same import
+is let end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from threading import Timer
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from legacy_writers import picture, row, write_tsv
+
+from interbert.vision import legacy
+from interbert.vision.legacy import import_features
+from interbert.vision.store import RegionStore
+
+PICTURES, EVERY = 300, 7  # pictures, and how many a commit has
+OPERATIONS = ("open", "os.rename", "os.truncate")
+
+
+def source(folder: Path) -> Path:
+    """Features of 300 pictures, of which every 25th cannot be used and one has an id of before."""
+    rows = [row(picture(f"picture {number}", features=200), 10) for number in range(PICTURES)]
+    for number in range(10, PICTURES, 25):
+        rows[number]["num_boxes"] = 0
+    rows[-1]["img_id"] = "picture 0"
+    return write_tsv(folder / "features.tsv", rows)
+
+
+def in_a_child(act: Callable[[], object], kill_after: float | None = None) -> tuple[int, float]:
+    """Runs `act` in a fork. Returns its exit status, or minus the signal that ended it, and the seconds it took."""
+    began = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        try:
+            act()
+            os._exit(0)
+        finally:
+            os._exit(70)
+    clock = Timer(kill_after, os.kill, (child, signal.SIGKILL)) if kill_after is not None else None
+    if clock is not None:
+        clock.start()
+    _, status = os.waitpid(child, 0)
+    if clock is not None:
+        clock.cancel()
+    return os.waitstatus_to_exitcode(status), time.monotonic() - began
+
+
+def killed_before(operation: int, act: Callable[[], object]) -> None:
+    """Runs `act`, and ends before its file operation of that number."""
+    left = [operation]
+
+    def hook(event: str, _: object) -> None:
+        if event in OPERATIONS:
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    act()
+
+
+def contents(store: Path) -> dict[str, Any]:
+    """Everything that must be equal to that of an import that nobody stopped."""
+    with RegionStore(store, verify="every") as opened:
+        opened.verify()
+        ids = list(opened)
+    failures = [json.loads(line) for line in (store / "failures.jsonl").read_text().splitlines()]
+    shards = {path.name: path.read_bytes().hex() for path in sorted(store.glob("shard-*"))}
+    places = json.loads((store / "imports.json").read_text())
+    names = sorted(path.name for path in store.iterdir())
+    return {"ids": ids, "failures": failures, "shards": shards, "places": places, "names": names}
+
+
+def main(folder: Path, kills: int, seed: int) -> dict[str, Any]:
+    legacy.COMMIT_PICTURES = EVERY
+    numbers, path, out = random.Random(seed), source(folder), folder / "out"
+    act = partial(import_features, path, "bottom-up-tsv", out)
+    status, seconds = in_a_child(act)
+    wanted, statuses, different = contents(out), [status], 0
+    for at in range(kills):
+        shutil.rmtree(out)
+        for _ in range(numbers.randint(1, 3)):
+            if at % 2:
+                statuses.append(in_a_child(partial(killed_before, numbers.randint(1, 250), act))[0])
+            else:
+                statuses.append(in_a_child(act, numbers.uniform(0, seconds))[0])
+        statuses.append(in_a_child(act)[0])
+        different += contents(out) != wanted
+    return {"statuses": statuses, "different": different, "pictures": len(wanted["ids"])}
+
+
+if __name__ == "__main__":
+    json.dump(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])), sys.stdout)
