@@ -96,13 +96,43 @@ def store_info(screen: Screen, folder: Path) -> None:
         f"{folder}: {about['pictures']:,} pictures, {about['regions']:,} regions "
         f"({regions['min']} to {regions['max']} a picture, {regions['mean']} in the mean)",
         f"extractor {extractor['name']}: {extractor['feature_size']} numbers a region, "
-        f"{len(extractor['classes'])} classes",
+        f"{len(extractor['classes'])} classes, {len(extractor['attributes'])} attributes",
         f"settings {', '.join(f'{name} {value}' for name, value in extractor['settings'].items())}",
         f"{about['feature_type']}, {about['bytes'] / 1e6:,.1f} MB in {about['shards']} shards",
     ]
     if about["writer_process"]:
         lines.append(f"process {about['writer_process']} is writing to it")
     screen.show(about, lines)
+
+
+@verb(
+    "show",
+    examples=(
+        "interbert store show demo/regions 1f34e",
+        "interbert store show demo/regions 1f34e --json",
+    ),
+)
+@click.argument("folder", type=FOLDER)
+@click.argument("id")
+def store_show(screen: Screen, folder: Path, id: str) -> None:
+    """The regions of one picture.
+
+    A line each: box in pixels, class, confidence, and attribute where the extractor has them."""
+    from interbert.vision.store import RegionStore
+    from interbert.vision.words import region_words
+
+    with RegionStore(folder) as opened:
+        regions = opened[id]
+        found = region_words(regions, opened.extractor)
+    width, height = regions.image_size
+    lines = [f"{id}: {len(regions)} regions of a picture of {width} x {height} pixels"]
+    for one in found:
+        box = " ".join(f"{corner:7.1f}" for corner in one.box)
+        line = f"{box}  {one.confidence:.3f}  {one.name or f'class {one.label}'}"
+        if one.attribute is not None:
+            line += f"  ({one.attribute_name or f'attribute {one.attribute}'} {one.attribute_confidence:.3f})"
+        lines.append(line)
+    screen.show({"id": id, "image_size": regions.image_size, "regions": [asdict(one) for one in found]}, lines)
 
 
 @verb("merge", examples=("interbert store merge first second --out both",))
@@ -135,7 +165,7 @@ def store_verify(screen: Screen, folder: Path) -> int:
     return FAILED if damages else 0
 
 
-STORE_VERBS = (store_info, store_verify, store_merge)
+STORE_VERBS = (store_info, store_show, store_verify, store_merge)
 store = click.Group(
     "store",
     commands={str(command.name): command for command in STORE_VERBS},
