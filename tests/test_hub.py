@@ -1,85 +1,177 @@
-"""A model's folder: as given, or out of a cache as the hub's library lays it out."""
+"""Runs from and to the Hugging Face hub, on a cache in its real layout and a recorder in its place; no network."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import huggingface_hub.constants
+import huggingface_hub.hub_mixin
+import numpy as np
 import pytest
-from detector_helpers import drawn_picture, save_detector
+from pretraining_helpers import EXTRACTOR, few_steps, random_corpus, random_regions
 
+import interbert
+from interbert.corpus.corpus import Corpus
 from interbert.errors import InterbertError
-from interbert.files import sha256_of
-from interbert.vision.extractor import Extractor
-from interbert.vision.hub import digest, model_folder, weights_in
+from interbert.model.interbert import InterBert
+from interbert.pretraining.run import pretrain
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+FIRST, SECOND = "1" * 40, "2" * 40  # commits
+PAIR = ("a dog", random_regions(np.random.default_rng(3), 4))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return random_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def runs(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two runs that differ in their seed."""
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in (0, 1):
+        plan = few_steps(seed=seed)
+        pretrain([corpus.folder], folder / str(seed), plan, progress=False, licence="cc-by-4.0")
+    return [folder / "0", folder / "1"]
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The hub's cache, empty, and no network."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    return tmp_path / "cache"
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty cache of the hub, and no way to the hub itself."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
 
 
-def put(cache: Path, id: str, files: Path, revision: str = "main") -> Path:
-    """The files of a folder as the hub's library keeps them: blobs, a snapshot of links to them, and a ref."""
-    repository = cache / f"models--{id.replace('/', '--')}"
-    snapshot = repository / "snapshots" / COMMIT
-    for folder in (repository / "blobs", repository / "refs", snapshot):
-        folder.mkdir(parents=True)
-    for file in files.iterdir():
-        blob = repository / "blobs" / sha256_of(file)
-        blob.write_bytes(file.read_bytes())
-        (snapshot / file.name).symlink_to(Path("../../blobs") / blob.name)
-    (repository / "refs" / revision).write_text(COMMIT)
-    return snapshot
+def downloaded(cache: Path, files: Mapping[str, bytes], commit: str, *references: str) -> None:
+    """Leaves `someone/small` in the cache as a download does: blobs by digest, snapshots of links, references."""
+    repository = cache / "models--someone--small"
+    for folder in ("blobs", "refs", f"snapshots/{commit}"):
+        (repository / folder).mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        digest = hashlib.sha256(content).hexdigest()
+        (repository / "blobs" / digest).write_bytes(content)
+        os.symlink(f"../../blobs/{digest}", repository / "snapshots" / commit / name)
+    for reference in references:
+        (repository / "refs" / reference).write_text(commit)
 
 
-def test_a_folder_is_taken_as_it_is(tmp_path: Path) -> None:
-    assert model_folder(str(tmp_path), ()) == tmp_path
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-@pytest.mark.parametrize(("place", "revision"), [("some/detector", "main"), ("some/detector@no_timm", "no_timm")])
-def test_an_id_and_its_revision_are_found_in_the_cache(cache: Path, tmp_path: Path, place: str, revision: str) -> None:
-    (tmp_path / "files").mkdir()
-    (tmp_path / "files" / "config.json").write_text("{}")
-    snapshot = put(cache, "some/detector", tmp_path / "files", revision)
-    assert model_folder(place, ["*.json"]) == snapshot
+def test_a_run_on_the_hub_is_loaded_by_its_id(cache: Path, runs: list[Path]) -> None:
+    downloaded(cache, files(runs[0]), FIRST, "main")
+    scorer = interbert.load("someone/small", device="cpu")
+    assert scorer.predict(PAIR) == interbert.load(runs[0], device="cpu").predict(PAIR)
+    assert scorer.extractor == EXTRACTOR
 
 
-def test_a_detector_of_the_hub_is_the_one_of_its_folder(cache: Path, tmp_path: Path) -> None:
-    folder = save_detector("rt_detr_v2", tmp_path / "files")
-    put(cache, "some/detector", folder)
-    of_hub, of_folder = Extractor.from_name("hf:some/detector"), Extractor.from_name(f"hf:{folder}")
-    assert of_hub.info.name == "hf:some/detector"
-    assert of_hub.info.difference(of_folder.info) is None
-    (here,), (there,) = (extractor.extract([drawn_picture()]) for extractor in (of_hub, of_folder))
-    assert (here.features == there.features).all()
+@pytest.mark.parametrize(("revision", "run"), [(None, 1), ("main", 1), ("v1", 0), (FIRST, 0), (SECOND, 1)])
+def test_a_revision_is_a_branch_a_tag_or_a_commit(
+    cache: Path, runs: list[Path], revision: str | None, run: int
+) -> None:
+    downloaded(cache, files(runs[0]), FIRST, "v1")
+    downloaded(cache, files(runs[1]), SECOND, "main")
+    wanted = interbert.load(runs[run], device="cpu").predict(PAIR)
+    assert interbert.load("someone/small", revision=revision, device="cpu").predict(PAIR) == wanted
+    model = InterBert.from_pretrained("someone/small", revision=revision)
+    assert model.state_dict()["match_head.weight"].tolist() == weight(runs[run])
 
 
-@pytest.mark.parametrize("place", ["nowhere", "./some/model", "/no/such", "a/b/c", "some/model@", "some model/x"])
-def test_what_is_neither_a_folder_nor_an_id_is_an_error(cache: Path, place: str) -> None:
-    with pytest.raises(InterbertError, match=f"there is no folder '{place}'; wanted a model's folder, or OWNER/NAME"):
-        model_folder(place, ())
+def weight(run: Path) -> Any:
+    return InterBert.from_pretrained(run).match_head.weight.tolist()
 
 
-def test_an_id_that_does_not_come_is_an_error(cache: Path) -> None:
-    with pytest.raises(InterbertError, match=r"no folder 'some/other', and no model .* from the Hugging Face hub"):
-        model_folder("some/other", ["*.json"])
+def test_an_id_that_is_not_there_is_a_sentence(cache: Path, runs: list[Path]) -> None:
+    downloaded(cache, files(runs[0]), FIRST, "main")
+    with pytest.raises(InterbertError, match="there is no model at 'someone/large'"):
+        InterBert.from_pretrained("someone/large")
+    with pytest.raises(InterbertError, match="at revision v9"):
+        InterBert.from_pretrained("someone/small", revision="v9")
+    with pytest.raises(InterbertError, match="no model of that name came from the Hugging Face hub"):
+        interbert.load("someone/small", revision="v9")
 
 
-def test_the_digest_of_one_file_is_its_own_and_of_several_that_of_theirs(tmp_path: Path) -> None:
-    for name, content in (("b.safetensors", b"two"), ("a.safetensors", b"one")):
-        (tmp_path / name).write_bytes(content)
-    one, two = (hashlib.sha256(content).hexdigest() for content in (b"one", b"two"))
-    files = weights_in(tmp_path)
-    assert digest(files[:1]) == one
-    assert digest(files) == hashlib.sha256((one + two).encode()).hexdigest()
+def test_a_repository_without_a_vocabulary_is_no_run_but_has_a_model(cache: Path, runs: list[Path]) -> None:
+    kept = {name: content for name, content in files(runs[0]).items() if name != "tokenizer.json"}
+    downloaded(cache, kept, FIRST, "main")
+    with pytest.raises(InterbertError, match=r"'someone/small' has no tokenizer\.json"):
+        interbert.load("someone/small")
+    assert set(InterBert.from_pretrained("someone/small").companions) == {"extractor.json", "README.md"}
 
 
-def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InterbertError, match=r"none\.safetensors' cannot be read: No such file"):
-        digest([tmp_path / "none.safetensors"])
+@pytest.fixture
+def uploads(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What was sent to the hub, recorded in its place."""
+    recorded: dict[str, Any] = {}
+
+    class Recorder:
+        def __init__(self, token: str | None = None) -> None:
+            recorded["token"] = token
+
+        def create_repo(self, repo_id: str, private: bool | None, exist_ok: bool) -> Any:
+            recorded["private"] = private
+            return type("Repository", (), {"repo_id": repo_id})()
+
+        def upload_folder(self, repo_id: str, folder_path: Path, commit_message: str, **kwargs: Any) -> str:
+            recorded.update({"id": repo_id, "files": files(Path(folder_path)), "message": commit_message, **kwargs})
+            return f"https://example.org/{repo_id}"
+
+    monkeypatch.setattr(huggingface_hub.hub_mixin, "HfApi", Recorder)
+    return recorded
+
+
+def test_a_pushed_run_has_its_card_vocabulary_and_extractor(runs: list[Path], uploads: dict[str, Any]) -> None:
+    model = InterBert.from_pretrained(runs[0])
+    url = model.push_to_hub("someone/small", private=True, commit_message="first", branch="v1")
+    assert url == "https://example.org/someone/small"
+    assert (uploads["id"], uploads["private"], uploads["message"]) == ("someone/small", True, "first")
+    assert (uploads["revision"], uploads["repo_type"]) == ("v1", "model")
+    names = {"config.json", "model.safetensors", "tokenizer.json", "extractor.json", "README.md"}
+    assert uploads["files"] == {name: content for name, content in files(runs[0]).items() if name in names}
+
+
+def test_what_was_pushed_is_what_is_loaded(cache: Path, runs: list[Path], uploads: dict[str, Any]) -> None:
+    InterBert.from_pretrained(runs[0]).push_to_hub("someone/small")
+    downloaded(cache, uploads["files"], FIRST, "main")
+    InterBert.from_pretrained("someone/small").push_to_hub("someone/copy")  # from the hub to the hub
+    assert uploads["id"] == "someone/copy"
+    assert uploads["files"] == files(cache / "models--someone--small" / "snapshots" / FIRST)
+    wanted = interbert.load(runs[0], device="cpu").predict(PAIR)
+    assert interbert.load("someone/small", device="cpu").predict(PAIR) == wanted
+
+
+def test_the_card_of_a_run_has_data_recipe_results_and_licence(runs: list[Path], corpus: Corpus) -> None:
+    card = (runs[0] / "README.md").read_text(encoding="utf-8")
+    assert "license: cc-by-4.0" in card
+    assert f"| {corpus.folder.name} | {corpus.description['source']} | 24 | 48 | 12 |" in card
+    assert "Regions by the extractor `random` (8 numbers each, 5 classes)" in card
+    assert "Started from random weights; 4 steps, 32 pairs" in card
+    assert "learning_rate = 0.001" in card
+    assert "| matching accuracy | " in card
+    assert "@inproceedings{lin2020interbert" in card
+    assert str(corpus.folder.parent) not in card
+
+
+def test_a_card_that_was_made_ones_own_is_kept(runs: list[Path], corpus: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "README.md").write_text("my words")
+    pretrain([corpus.folder], out, few_steps(), progress=False)
+    assert (out / "README.md").read_text() == "my words"
+    model = InterBert.from_pretrained(out)
+    model.save_pretrained(tmp_path / "copy")
+    assert (tmp_path / "copy" / "README.md").read_text() == "my words"
+
+
+def test_a_model_that_nobody_described_says_so(tmp_path: Path) -> None:
+    InterBert(few_steps().model).save_pretrained(tmp_path)
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "license: unknown" in card
+    assert "Not known to whoever saved this model." in card
+    assert "Not stated. The training data's own terms apply" in card
