@@ -60,6 +60,11 @@ class StoredPictures:
         """The regions of a picture, best first, as many as the task takes."""
         return self._given.taken(self.store[id])
 
+    def folders(self, id: str) -> list[Path]:
+        """The folder that the picture's file was found in, where the store knows it."""
+        info = self.store.info(id)
+        return [] if info is None else [Path(info.source).parent]
+
     def shown(self, id: str, note: str = "", which: Sequence[int] | None = None) -> Picture:
         """The picture's file, where the store knows it, with some of its boxes. which: regions; None: the first ten."""
         info, regions = self.store.info(id), self.regions(id)

@@ -38,6 +38,7 @@ class TaskKind:
 TASKS: dict[str, TaskKind] = {
     "retrieval": TaskKind("retrieval", "RetrievalOptions", "Retrieval"),
     "vqa": TaskKind("vqa", "VqaOptions", "Vqa"),
+    "vcr": TaskKind("vcr", "VcrOptions", "Vcr"),
     "cola": TaskKind("glue", "GlueOptions", "Cola"),
     "sst2": TaskKind("glue", "GlueOptions", "Sst2"),
     "stsb": TaskKind("glue", "GlueOptions", "Stsb"),

@@ -1,0 +1,339 @@
+"""Visual commonsense reasoning (4.2 and A.2, Table 3): of four answers the right one, of four rationales its reason.
+
+In: questions of `vcr_files` and the regions of their pictures. A question with an answer, or a question and its right
+answer with a rationale, is one text beside the picture; four of them are one choice. Q->A and QA->R are trained
+together, Q->AR is right where both are. A word that names an object is linked to the object's region.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+
+from interbert.batch import Batch, make_batch
+from interbert.config import ModelConfig
+from interbert.errors import InterbertError, UsageError
+from interbert.pretraining.batches import generator_for
+from interbert.tasks.rows import Examples
+from interbert.tasks.task import Asked, ChoiceBatch, Given, Task, TaskModel, choice_loss, measured
+from interbert.tasks.vcr_files import CHOICES, VcrQuestion, names_of, read_vcr, text_of, write_submission
+from interbert.tasks.vcr_reading import Choice, VcrReader
+from interbert.training.report import Shown
+
+log = logging.getLogger(__name__)
+BATCH = 16  # choices at a time where nothing is trained, four texts each
+
+
+@dataclass(frozen=True)
+class VcrOptions:
+    """Settings of the task."""
+
+    choices: Literal["both", "answer", "rationale"] = "both"  # what is trained: Q->A, QA->R, or one model for both
+    max_tokens: int = 128  # of a text with its choice; a model that reads fewer is given what it reads
+    stand_ins: bool = False  # a picture that the store lacks gets regions made of its objects' classes and boxes
+    metadata: str | None = None  # the folder of the pictures' json files; None: the data's, and beside the pictures
+    validation_questions: int = 1000  # of the validation split, drawn by the seed, answered while training
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_tokens", 8), ("validation_questions", 1)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name}: got {getattr(self, name)}, wanted at least {least}")
+
+
+@dataclass(eq=False)
+class LinkedBatch(ChoiceBatch):
+    """Choices whose words may name regions. links: int64 [B, T], the slot of the region a word names, 0 for none."""
+
+    links: Tensor | None = None
+
+
+class ChoiceHead(nn.Module):
+    """Fused vector to one score; and what a named region adds to the word that names it, which starts as nothing."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.score = nn.Linear(config.fusion_size, 1)
+        self.link = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        nn.init.normal_(self.score.weight, std=config.initializer_range)
+        nn.init.zeros_(self.score.bias)
+        nn.init.zeros_(self.link.weight)
+
+
+def scores_of(model: TaskModel, batch: LinkedBatch) -> Tensor:
+    """float32 [B]: the score of every text with its picture."""
+    head, backbone = model.head, model.backbone
+    assert isinstance(head, ChoiceHead)
+    assert batch.links is not None
+    text, image = backbone.embed_text(batch), backbone.embed_image(batch)
+    assert text is not None
+    assert image is not None
+    regions = image[0].gather(1, batch.links[..., None].expand(-1, -1, image[0].shape[-1]))
+    linked = text[0] + head.link(regions) * (batch.links > 0)[..., None]
+    output = backbone.read((linked, text[1]), image, positions=1)
+    assert output.text_vector is not None
+    assert output.image_vector is not None
+    return torch.as_tensor(head.score(backbone.fusion(output.text_vector, output.image_vector))[:, 0]).float()
+
+
+@dataclass
+class Part:
+    """The questions of a split that can be read, each with its picture's id, None for stand-ins; and why others not."""
+
+    questions: list[VcrQuestion] = field(default_factory=list)
+    pictures: list[str | None] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def stand_ins(self) -> int:
+        """How many questions are read without their picture."""
+        return sum(picture is None for picture in self.pictures)
+
+
+class Vcr(Task):
+    """The task on its questions."""
+
+    metric: ClassVar[str] = "choice_accuracy"
+    published: ClassVar = {
+        "InterBERT (paper)": {"q_to_a": 0.731, "qa_to_r": 0.748, "q_to_ar": 0.549},
+        "R2C (paper)": {"q_to_a": 0.638, "qa_to_r": 0.672, "q_to_ar": 0.431},
+        "ViLBERT (paper)": {"q_to_a": 0.724, "qa_to_r": 0.745, "q_to_ar": 0.540},
+    }
+
+    def __init__(self, found: Examples[VcrQuestion], reader: VcrReader, options: VcrOptions, given: Given) -> None:
+        self.found, self.reader, self.options, self.given = found, reader, options, given
+        self._parts: dict[str, Part] = {}
+
+    @classmethod
+    def open(cls, data: Path, options: VcrOptions, given: Given) -> Self:
+        """The task on a file or folder that `read_vcr` reads, with the pictures of given.store."""
+        if given.store is None:
+            raise InterbertError(
+                "vcr: no region store was given, wanted the regions of the pictures; where there are no pictures, give "
+                "a store of others by the same extractor and set options.stand_ins=true"
+            )
+        folders = [data if data.is_dir() else data.parent]
+        folders = [Path(options.metadata), *folders] if options.metadata else folders
+        max_tokens = min(options.max_tokens, given.config.max_text_tokens)
+        return cls(
+            read_vcr(data), VcrReader(given.store, given, folders, max_tokens, options.stand_ins), options, given
+        )
+
+    def part(self, split: str) -> Part:
+        """The questions of a split, read once; of training, those with a label. Raises InterbertError for none left."""
+        if split not in self._parts:
+            part = self._part(split)
+            for reason, count in part.left_out.items():
+                log.warning("%d of the %s questions left out: %s", count, split, reason)
+            if part.stand_ins:
+                log.warning("%d of the %s questions are read without their picture, with regions made of its objects' "
+                            "classes and boxes", part.stand_ins, split)  # fmt: skip
+            if not part.questions:
+                raise InterbertError(
+                    f"no question of the {split} split is left: {', '.join(part.left_out)}. Where there are no "
+                    "pictures, set options.stand_ins=true"
+                )
+            self._parts[split] = part
+        return self._parts[split]
+
+    def _part(self, split: str) -> Part:
+        part = Part()
+        for question in self.found.part(split):
+            if split == "train" and question.answer is None:
+                part.left_out["it has no label"] += 1
+                continue
+            readable, picture = self.reader.find(question, part.left_out)
+            if readable:
+                part.questions.append(question)
+                part.pictures.append(picture)
+        return part
+
+    @cached_property
+    def trained(self) -> list[Choice]:
+        """Every choice that is trained, rationales after the right answer."""
+        part = self.part("train")
+        found = [
+            choice
+            for question, picture in zip(part.questions, part.pictures, strict=True)
+            for choice in (Choice(question, picture, "answer"), Choice(question, picture, "rationale", question.answer))
+            if self.options.choices in ("both", choice.kind) and choice.right is not None
+        ]
+        if not found:
+            raise InterbertError(f"no training question has four {self.options.choices}s and the right one's place")
+        return found
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """int64 [N]: positions of the longest text of every training choice."""
+        return np.array([self.reader.size(choice) for choice in self.trained], np.int64)
+
+    def make(self, examples: NDArray[np.int64], generators: Sequence[Generator], epoch: int) -> Batch:
+        """Four texts a choice, each with the picture; nothing is drawn."""
+        return self._batch([self.trained[at] for at in examples.tolist()])
+
+    def _batch(self, choices: Sequence[Choice]) -> LinkedBatch:
+        scenes = [self.reader.scene(choice) for choice in choices]
+        texts = [
+            text
+            for choice, scene in zip(choices, scenes, strict=True)
+            for text in self.reader.texts(choice, scene.slots)
+        ]
+        regions = [scene.regions for scene in scenes for _ in range(CHOICES)]
+        ids = [f"{choice.question.id}:{choice.kind}:{at}" for choice in choices for at in range(CHOICES)]
+        words, types = [text.words for text in texts], [text.types for text in texts]
+        batch = LinkedBatch(**vars(make_batch(ids, words, regions, types, self.given.tokenizer.pad_id)))
+        assert batch.words is not None
+        batch.links = torch.zeros_like(batch.words)
+        for row, text in enumerate(texts):
+            batch.links[row, : len(text.links)] = torch.tensor(text.links)
+        batch.choices = CHOICES
+        if all(choice.right is not None for choice in choices):
+            batch.right = torch.tensor([choice.right for choice in choices])
+        return batch
+
+    def head(self, config: ModelConfig) -> nn.Module:
+        """A `ChoiceHead`."""
+        return ChoiceHead(config)
+
+    def counts(self, batch: Batch) -> dict[str, float]:
+        """Choices."""
+        return {"choice": len(batch) / CHOICES}
+
+    def losses(self, model: TaskModel, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy of the right one of four, summed over the choices (1.386 each at first)."""
+        assert isinstance(batch, LinkedBatch)
+        return {"choice": choice_loss(scores_of(model, batch), batch)}
+
+    def predict(self, model: TaskModel, part: Part, after_all: bool = False) -> NDArray[np.float64]:
+        """float64 [N, 5, 4]: probabilities of the answers, then of the rationales after each answer.
+
+        NaN where nothing was asked: rationales that there are none, or after other answers than the right one unless
+        `after_all`.
+        """
+        asked: list[tuple[int, int, Choice]] = []
+        for at, (question, picture) in enumerate(zip(part.questions, part.pictures, strict=True)):
+            asked.append((at, 0, Choice(question, picture, "answer")))
+            if question.rationales:
+                after = range(CHOICES) if after_all else [question.answer] if question.answer is not None else []
+                asked += [(at, 1 + one, Choice(question, picture, "rationale", one)) for one in after]
+        sizes = [self.reader.size(choice) for _, _, choice in asked]
+        order = sorted(range(len(asked)), key=lambda at: -sizes[at])
+        found = np.full((len(part.questions), 1 + CHOICES, CHOICES), np.nan)
+        device = next(model.parameters()).device
+        with torch.inference_mode():
+            for start in range(0, len(order), BATCH):
+                which = [asked[at] for at in order[start : start + BATCH]]
+                batch = self._batch([choice for _, _, choice in which]).to(device)
+                probabilities = scores_of(model, batch).view(-1, CHOICES).softmax(-1).double().cpu().numpy()
+                for (at, group, _), row in zip(which, probabilities, strict=True):
+                    found[at, group] = row
+        return found
+
+    def validate(self, model: TaskModel) -> dict[str, float]:
+        """The accuracies on some validation questions, and their mean over both sorts of choices."""
+        part = self._validated()
+        right = right_choices(part.questions, self.predict(model, part))
+        found = {name: float(rows.mean()) for name, rows in right.items() if len(rows)}
+        single = [found[name] for name in ("q_to_a", "qa_to_r") if name in found]
+        return found | {"choice_accuracy": float(np.mean(single))} if single else {}
+
+    def _validated(self) -> Part:
+        """Validation questions with labels, drawn by the seed."""
+        if "validation" not in self.found.splits:
+            return Part()
+        part = self.part("validation")
+        known = [at for at, question in enumerate(part.questions) if question.answer is not None]
+        order = torch.randperm(len(known), generator=generator_for(self.given.seed, "validation")).tolist()
+        chosen = [known[at] for at in order[: self.options.validation_questions]]
+        return Part([part.questions[at] for at in chosen], [part.pictures[at] for at in chosen])
+
+    def evaluate(self, model: TaskModel, asked: Asked) -> dict[str, Any]:
+        """Q->A, QA->R and Q->AR of a split; asked.submission: the leaderboard's csv of all its questions."""
+        part = self.part(asked.split)
+        if asked.submission is not None and not all(question.rationales for question in part.questions):
+            raise InterbertError(
+                "submission: some questions have no rationales of their own, which the leaderboard wants"
+            )
+        found = self.predict(model, part, after_all=asked.submission is not None)
+        if asked.submission is not None:
+            write_submission(asked.submission, [question.id for question in part.questions], found)
+        metrics = {
+            name: measured(rows) | {"chance": CHANCE[name]}
+            for name, rows in right_choices(part.questions, found).items()
+            if len(rows)
+        }
+        return {
+            "split": asked.split,
+            "reads": _reads(part),
+            "metrics": metrics,
+            "questions": len(part.questions),
+            "with_rationales": sum(bool(question.rationales) for question in part.questions),
+            "stand_ins": part.stand_ins,
+            "left_out": part.left_out.total() + sum(self.found.left_out.values()),
+            "left_out_because": dict(part.left_out),
+        }
+
+    def examples(self, model: TaskModel, count: int) -> list[Shown]:
+        """Validation questions whose answer the model finds, and as many where it takes another."""
+        part = self._validated()
+        said = self.predict(model, part)[:, 0].argmax(-1)
+        right = np.array([question.answer for question in part.questions]) == said
+        chosen = np.concatenate([np.flatnonzero(right)[:count], np.flatnonzero(~right)[:count]])
+        return [self._shown(part, at, int(said[at]), bool(right[at])) for at in chosen.tolist()]
+
+    def _shown(self, part: Part, at: int, said: int, right: bool) -> Shown:
+        question, picture = part.questions[at], part.pictures[at]
+        names = names_of(question.objects)
+        text = text_of(question.answers[said], names)
+        if not right and question.answer is not None:
+            text += f" (wanted: {text_of(question.answers[question.answer], names)})"
+        pictures = () if picture is None else (self.reader.pictures.shown(picture),)
+        return Shown(text_of(question.question, names), text, right, pictures)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """The training questions, how many choices can be read, and how many without pictures."""
+        return {
+            "questions": self.found.digest("train"),
+            "choices": len(self.trained),
+            "stand_ins": self.part("train").stand_ins,
+        }
+
+
+CHANCE = {"q_to_a": 1 / CHOICES, "qa_to_r": 1 / CHOICES, "q_to_ar": 1 / CHOICES**2}
+
+
+def right_choices(questions: Sequence[VcrQuestion], found: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Of every question that has the label: 1 where the most probable choice is right.
+
+    found: [N, 5, 4] of `Vcr.predict`. A rationale is chosen after the right answer, as the leaderboard does.
+    """
+    right: dict[str, list[float]] = {name: [] for name in CHANCE}
+    for question, rows in zip(questions, found, strict=True):
+        if question.answer is None:
+            continue
+        answered = bool(rows[0].argmax() == question.answer)
+        right["q_to_a"].append(answered)
+        if question.rationale is not None:
+            reasoned = bool(rows[1 + question.answer].argmax() == question.rationale)
+            right["qa_to_r"].append(reasoned)
+            right["q_to_ar"].append(answered and reasoned)
+    return {name: np.array(rows, np.float64) for name, rows in right.items()}
+
+
+def _reads(part: Part) -> str:
+    """In words, what the figures are of."""
+    if not part.stand_ins:
+        return "questions and pictures"
+    what = "questions and regions made of the classes and boxes of their pictures' objects"
+    return (
+        what if part.stand_ins == len(part.questions) else f"{part.stand_ins} of the questions with stand-ins: {what}"
+    )

@@ -1,0 +1,142 @@
+"""How a question of visual commonsense reasoning is read: its picture's regions, and texts that are linked to them.
+
+In: `VcrQuestion`s and a region store. Out: regions with the slot of each object, and words with the slot of the region
+that they name. A picture that the store lacks may get stand-ins, which is counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from interbert.batch import Regions
+from interbert.tasks.pictures import StoredPictures
+from interbert.tasks.stand_ins import StandIns
+from interbert.tasks.task import Given
+from interbert.tasks.texts import kept_lengths
+from interbert.tasks.vcr_files import Tokens, VcrQuestion, named, names_of, read_metadata
+from interbert.vision.boxes import box_iou
+
+SAME_OBJECT = 0.5  # IoU from which a region is the one of an object's box
+Kind = Literal["answer", "rationale"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of four. kind: of what.  after: the answer after which rationales are read.  picture: None for stand-ins."""
+
+    question: VcrQuestion
+    picture: str | None
+    kind: Kind
+    after: int | None = None
+
+    @property
+    def right(self) -> int | None:
+        """The place of the right one; None where it is not known."""
+        return self.question.answer if self.kind == "answer" else self.question.rationale
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture as the model reads it. slots: object -> slot of its region."""
+
+    regions: Regions
+    slots: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Linked:
+    """A text as the model reads it. links: of each word, the slot of the region that it names, 0 for none."""
+
+    words: list[int]
+    types: list[int]
+    links: list[int]
+
+
+class VcrReader:
+    """Reads questions with the pictures of given.store. metadata: folders in which their json files are looked for.
+
+    Raises InterbertError as `StoredPictures` and `StandIns`.
+    """
+
+    def __init__(self, store: Path, given: Given, metadata: Sequence[Path], max_tokens: int, stand_ins: bool) -> None:
+        self.given, self.metadata, self.max_tokens = given, list(metadata), max_tokens
+        self.pictures = StoredPictures(store, given)
+        self.stand_ins = StandIns(self.pictures.store) if stand_ins else None
+        self._pieces: dict[str, list[int]] = {}
+
+    def find(self, question: VcrQuestion, left_out: Counter[str]) -> tuple[bool, str | None]:
+        """Whether the question can be read, and its picture's id; None with stand-ins. Else the reason is counted."""
+        missing: Counter[str] = Counter()
+        picture = self.pictures.find([question.picture], missing)
+        if picture is None and (self.stand_ins is None or not question.objects):
+            left_out.update(missing)
+            return False, None
+        return True, picture
+
+    def scene(self, choice: Choice) -> Scene:
+        """The regions of the choice's picture."""
+        question, picture = choice.question, choice.picture
+        if picture is not None:
+            regions = self.pictures.regions(picture)
+            return Scene(regions, self._slots(question, picture, regions))
+        assert self.stand_ins is not None
+        found = read_metadata(question, self.metadata)
+        if found is None:
+            regions = self.stand_ins.regions(question.objects)
+        else:
+            regions = self.stand_ins.regions(question.objects, found.boxes, found.confidence, found.image_size)
+        regions = self.given.taken(regions)
+        return Scene(regions, {at: at + 1 for at in range(len(regions))})
+
+    def _slots(self, question: VcrQuestion, picture: str, regions: Regions) -> dict[int, int]:
+        """The slot of the region that overlaps each object's box most, where it does enough; none without metadata."""
+        found = read_metadata(question, [*self.metadata, *self.pictures.folders(picture)])
+        if found is None or not len(found.boxes) or not len(regions):
+            return {}
+        scale = np.array(regions.image_size, np.float32) / np.array(found.image_size, np.float32)
+        boxes = torch.from_numpy(found.boxes * np.concatenate([scale, scale]))
+        overlap, best = box_iou(boxes, torch.from_numpy(np.array(regions.boxes))).max(1)
+        return {at: int(best[at]) + 1 for at in range(len(boxes)) if float(overlap[at]) >= SAME_OBJECT}
+
+    def texts(self, choice: Choice, slots: dict[int, int]) -> list[Linked]:
+        """The question with each of its four choices."""
+        question = choice.question
+        names = names_of(question.objects)
+        first = self._read(question.question, names, slots)
+        if choice.kind == "rationale":
+            assert choice.after is not None
+            first = first + self._read(question.answers[choice.after], names, slots)
+        choices = question.answers if choice.kind == "answer" else question.rationales
+        return [self._joined(first, self._read(one, names, slots)) for one in choices]
+
+    def size(self, choice: Choice) -> int:
+        """Positions of the longest of the four texts with the picture."""
+        regions = len(choice.question.objects) if choice.picture is None else self.pictures.count(choice.picture)
+        return 1 + regions + max(len(text.words) for text in self.texts(choice, {}))
+
+    def _read(self, tokens: Tokens, names: Sequence[str], slots: dict[int, int]) -> list[tuple[int, int]]:
+        """(piece, slot of the region that its word names or 0) of every piece."""
+        return [
+            (piece, 0 if at is None else slots.get(at, 0))
+            for word, at in named(tokens, names)
+            for piece in self._pieces_of(word)
+        ]
+
+    def _pieces_of(self, word: str) -> list[int]:
+        if word not in self._pieces:
+            self._pieces[word] = self.given.tokenizer.encode(word)[1:-1]
+        return self._pieces[word]
+
+    def _joined(self, first: list[tuple[int, int]], second: list[tuple[int, int]]) -> Linked:
+        tokenizer = self.given.tokenizer
+        one, two = kept_lengths(len(first), len(second), self.max_tokens - 3)
+        end = (tokenizer.sep_id, 0)
+        rows = [(tokenizer.cls_id, 0), *first[:one], end, *second[:two], end]
+        return Linked([word for word, _ in rows], [0] * (one + 2) + [1] * (two + 1), [slot for _, slot in rows])

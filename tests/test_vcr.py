@@ -1,0 +1,183 @@
+"""Visual commonsense reasoning: four texts a choice, links to regions, three accuracies, the leaderboard's csv."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from task_helpers import CONFIG, given, saved_run, task_model
+from vcr_helpers import row, store, written
+
+from interbert.errors import InterbertError, UsageError
+from interbert.tasks.finetuning import Finetuning, finetune
+from interbert.tasks.task import Asked
+from interbert.tasks.vcr import ChoiceHead, LinkedBatch, Vcr, VcrOptions, right_choices, scores_of
+from interbert.training.settings import Training
+
+
+def opened(folder: Path, options: VcrOptions | None = None, pictures: int = 4, **changes: Any) -> Vcr:
+    """Four questions to train and four to validate, about pictures 0 to 3; the first `pictures` have regions."""
+    for name in ("train", "val"):
+        written(folder / "data" / f"{name}.jsonl", [row(at, right=at, **changes) for at in range(4)])
+    options = options or VcrOptions()
+    return Vcr.open(folder / "data", options, given("vcr", store=store(folder, pictures)))
+
+
+def batch_of(task: Vcr, *places: int) -> LinkedBatch:
+    batch = task.make(np.array(places), [torch.Generator()] * len(places), 0)
+    assert isinstance(batch, LinkedBatch)
+    return batch
+
+
+def linked(task: Vcr, seed: int = 0) -> Any:
+    """A model whose links say something."""
+    model = task_model(task.head(CONFIG), seed=seed)
+    assert isinstance(model.head, ChoiceHead)
+    torch.nn.init.normal_(model.head.link.weight)
+    return model
+
+
+def test_both_sorts_of_choices_are_trained(tmp_path: Path) -> None:
+    assert [(one.kind, one.right) for one in opened(tmp_path).trained[:4]] == [
+        ("answer", 0), ("rationale", 1), ("answer", 1), ("rationale", 2),
+    ]  # fmt: skip
+
+
+def test_one_sort_of_choices_may_be_trained_alone(tmp_path: Path) -> None:
+    assert {one.kind for one in opened(tmp_path, VcrOptions(choices="rationale")).trained} == {"rationale"}
+    with pytest.raises(UsageError, match="max_tokens: got 4"):
+        VcrOptions(max_tokens=4)
+
+
+def test_a_choice_is_four_texts_with_one_picture(tmp_path: Path) -> None:
+    batch = batch_of(opened(tmp_path), 0, 3)
+    assert batch.ids[:2] == ["val-0:answer:0", "val-0:answer:1"]
+    assert len(batch) == 8
+    assert batch.features is not None
+    assert torch.equal(batch.features[0], batch.features[3])
+    assert batch.right is not None
+    assert batch.right.tolist() == [0, 2]
+
+
+def test_the_loss_is_the_cross_entropy_of_four(tmp_path: Path) -> None:
+    task = opened(tmp_path)
+    model, batch = task_model(task.head(CONFIG)), batch_of(task, 0, 1, 2)
+    wanted = -scores_of(model, batch).view(3, 4).log_softmax(1)[torch.arange(3), batch.right].sum()
+    assert torch.allclose(task.losses(model, batch)["choice"], wanted)
+    assert task.counts(batch) == {"choice": 3.0}
+    assert abs(wanted.item() / 3 - 1.386) < 0.01
+
+
+def test_a_new_head_reads_as_if_nothing_were_linked(tmp_path: Path) -> None:
+    task = opened(tmp_path, VcrOptions(stand_ins=True), pictures=1)
+    model, batch = task_model(task.head(CONFIG)), batch_of(task, 2)
+    assert batch.links is not None
+    assert batch.links.any()
+    unlinked = replace(batch, links=torch.zeros_like(batch.links))
+    assert torch.equal(scores_of(model, batch), scores_of(model, unlinked))
+
+
+def test_which_region_a_name_is_linked_to_changes_the_score(tmp_path: Path) -> None:
+    task = opened(tmp_path, VcrOptions(stand_ins=True), pictures=1)
+    model, batch = linked(task), batch_of(task, 2)
+    assert batch.links is not None
+    moved = replace(batch, links=torch.where(batch.links == 1, 2, batch.links))
+    assert not torch.allclose(scores_of(model, batch), scores_of(model, moved))
+
+
+def test_a_score_does_not_depend_on_its_neighbours(tmp_path: Path) -> None:
+    task = opened(tmp_path, VcrOptions(stand_ins=True), pictures=2)
+    model = linked(task)
+    together = scores_of(model, batch_of(task, 0, 5))
+    assert torch.allclose(together, torch.cat([scores_of(model, batch_of(task, at)) for at in (0, 5)]), atol=1e-5)
+
+
+def test_q_to_ar_is_right_only_where_both_are(tmp_path: Path) -> None:
+    questions = opened(tmp_path).part("validation").questions  # right answers 0, 1, 2, 3; right rationales 1, 2, 3, 0
+    found = np.zeros((4, 5, 4))
+    found[0, 0, 0] = found[0, 1, 1] = 1  # both right
+    found[1, 0, 1] = found[1, 2, 0] = 1  # the answer alone
+    found[2, 0, 3] = found[2, 3, 3] = 1  # the rationale after the right answer, but another answer
+    found[3, 0, 0] = found[3, 1, 0] = found[3, 4, 1] = 1  # the rationale that would be right after the wrong answer
+    right = right_choices(questions, found)
+    assert right["q_to_a"].tolist() == [1, 1, 0, 0]
+    assert right["qa_to_r"].tolist() == [1, 0, 1, 0]
+    assert right["q_to_ar"].tolist() == [1, 0, 0, 0]
+
+
+def test_validation_and_evaluation_have_the_three_accuracies(tmp_path: Path) -> None:
+    task = opened(tmp_path)
+    model = task_model(task.head(CONFIG))
+    found = task.validate(model)
+    assert set(found) == {"q_to_a", "qa_to_r", "q_to_ar", "choice_accuracy"}
+    assert found["choice_accuracy"] == (found["q_to_a"] + found["qa_to_r"]) / 2
+    evaluated = task.evaluate(model, Asked(run=tmp_path, split="validation"))
+    assert {name: one["value"] for name, one in evaluated["metrics"].items()} == {
+        name: found[name] for name in ("q_to_a", "qa_to_r", "q_to_ar")
+    }
+    assert evaluated["reads"] == "questions and pictures"
+    assert evaluated["metrics"]["q_to_ar"]["chance"] == 1 / 16
+
+
+def test_without_rationales_there_is_q_to_a_alone(tmp_path: Path) -> None:
+    task = opened(tmp_path, rationale_choices=None)
+    found = task.validate(task_model(task.head(CONFIG)))
+    assert found["choice_accuracy"] == found["q_to_a"]
+    assert set(found) == {"q_to_a", "choice_accuracy"}
+    asked = Asked(run=tmp_path, split="validation", submission=tmp_path / "out.csv")
+    with pytest.raises(InterbertError, match="have no rationales of their own"):
+        task.evaluate(task_model(task.head(CONFIG)), asked)
+
+
+def test_a_submission_has_five_groups_of_probabilities(tmp_path: Path) -> None:
+    task = opened(tmp_path)
+    asked = Asked(run=tmp_path, split="validation", submission=tmp_path / "out.csv")
+    task.evaluate(linked(task), asked)
+    with open(tmp_path / "out.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    assert [one[0] for one in rows] == ["annot_id", "val-0", "val-1", "val-2", "val-3"]
+    numbers = np.array(rows[1:])[:, 1:].astype(float).reshape(4, 5, 4)
+    assert np.allclose(numbers.sum(2), 1)
+
+
+def test_missing_pictures_are_counted_or_said_to_be_stood_in_for(tmp_path: Path, caplog: Any) -> None:
+    task = opened(tmp_path / "a", pictures=3)
+    found = task.evaluate(task_model(task.head(CONFIG)), Asked(run=tmp_path, split="validation"))
+    assert (found["questions"], found["left_out"]) == (3, 1)
+    assert found["left_out_because"] == {"its picture is not in the region store": 1}
+    task = opened(tmp_path / "b", VcrOptions(stand_ins=True), pictures=3)
+    found = task.evaluate(task_model(task.head(CONFIG)), Asked(run=tmp_path, split="validation"))
+    assert (found["questions"], found["left_out"], found["stand_ins"]) == (4, 0, 1)
+    assert "1 of the questions with stand-ins" in found["reads"]
+    assert "1 of the validation questions are read without their picture" in caplog.text
+
+
+def test_no_store_and_no_picture_are_refused(tmp_path: Path) -> None:
+    written(tmp_path / "data" / "train.jsonl", [row(0)])
+    with pytest.raises(InterbertError, match="no region store was given"):
+        Vcr.open(tmp_path / "data", VcrOptions(), given("vcr"))
+    with pytest.raises(InterbertError, match="no question of the train split is left: its picture is not in"):
+        opened(tmp_path, pictures=0).part("train")
+
+
+def test_examples_show_the_chosen_answer_in_words(tmp_path: Path) -> None:
+    task = opened(tmp_path)
+    shown = task.examples(task_model(task.head(CONFIG)), 1)
+    wrong = next(one for one in shown if not one.right)
+    assert wrong.asked == "two jordan and casey on the road ?"
+    assert "(wanted: " in wrong.said
+
+
+def test_finetuning_learns_the_choices(tmp_path: Path) -> None:
+    for name in ("train", "val"):
+        written(tmp_path / "data" / f"{name}.jsonl", [row(at, right=1) for at in range(4)])
+    training = Training(learning_rate=0.006, ema=None, validate_every=30)
+    plan = Finetuning("vcr", VcrOptions(), epochs=15, batch_size=4, training=training)
+    run, regions = saved_run(tmp_path / "run"), store(tmp_path)
+    found = finetune("vcr", tmp_path / "data", str(run), tmp_path / "out", plan, store=regions, progress=False)
+    assert found.validation["q_to_ar"] == 1.0
