@@ -65,11 +65,21 @@ def batch_of(task: Vqa, *places: int) -> AnswerBatch:
 def test_the_vocabulary_is_what_training_answers_often(tmp_path: Path) -> None:
     task = opened(tmp_path)
     assert task.answers == ("no", "yes")  # "old" is never the most common answer
-    assert task.facts() == {"answers": ["no", "yes"]}
+    assert task.facts() == {"answers": ["no", "yes"], "with_pictures": True}
 
 
 def test_the_answers_of_a_finetuned_run_are_kept(tmp_path: Path) -> None:
-    assert opened(tmp_path, facts={"answers": ["cat", "yes"]}).answers == ("cat", "yes")
+    facts = {"answers": ["cat", "yes"], "with_pictures": True}
+    assert opened(tmp_path, facts=facts).answers == ("cat", "yes")
+
+
+def test_a_run_that_was_finetuned_with_pictures_wants_them(tmp_path: Path) -> None:
+    for with_pictures, says in ((True, "was finetuned with pictures; give --store"), (False, "on questions alone")):
+        folder = tmp_path / says
+        folder.mkdir()
+        facts = {"answers": ["yes"], "with_pictures": with_pictures}
+        with pytest.raises(InterbertError, match=says):
+            opened(folder, facts=facts, **({"store": None} if with_pictures else {}))
 
 
 def test_no_common_answer_is_refused(tmp_path: Path) -> None:
@@ -193,4 +203,4 @@ def test_finetuning_learns_the_answers_and_keeps_them(tmp_path: Path) -> None:
         "vqa", questions(data, ROWS, ROWS), str(run), tmp_path / "out", plan, store=store(tmp_path), progress=False
     )
     assert found.validation["vqa_score"] == 1.0
-    assert json.loads((tmp_path / "out" / "task.json").read_text())["facts"] == {"answers": ["no", "yes"]}
+    assert json.loads((tmp_path / "out" / "task.json").read_text())["facts"]["answers"] == ["no", "yes"]

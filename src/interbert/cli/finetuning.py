@@ -13,7 +13,7 @@ from interbert.cli.screen import Screen, verb
 
 FOLDER = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
-TASKS = ("retrieval", "cola", "sst2", "stsb", "rte")
+TASKS = ("retrieval", "vqa", "vcr", "cola", "sst2", "stsb", "rte")
 
 
 def region_range(

@@ -118,8 +118,8 @@ class Vcr(Task):
         """The task on a file or folder that `read_vcr` reads, with the pictures of given.store."""
         if given.store is None:
             raise InterbertError(
-                "vcr: no region store was given, wanted the regions of the pictures; where there are no pictures, give "
-                "a store of others by the same extractor and set options.stand_ins=true"
+                "vcr: no region store was given; give --store with the regions of the pictures, or where there are no "
+                "pictures, a store of others by the same extractor with  --set options.stand_ins=true"
             )
         folders = [data if data.is_dir() else data.parent]
         folders = [Path(options.metadata), *folders] if options.metadata else folders
@@ -140,7 +140,7 @@ class Vcr(Task):
             if not part.questions:
                 raise InterbertError(
                     f"no question of the {split} split is left: {', '.join(part.left_out)}. Where there are no "
-                    "pictures, set options.stand_ins=true"
+                    "pictures, finetune with  --set options.stand_ins=true"
                 )
             self._parts[split] = part
         return self._parts[split]

@@ -114,6 +114,12 @@ class Vqa(Task):
                 f"no answer is the common one of {options.min_occurrences} training questions; give more questions, "
                 "or a smaller min_occurrences"
             )
+        if given.facts is not None and given.facts["with_pictures"] != (given.store is not None):
+            raise InterbertError(
+                "vqa: the run was finetuned with pictures; give --store with their regions"
+                if given.store is None
+                else "vqa: the run was finetuned on questions alone; evaluate it without --store"
+            )
         self.places = {answer: at for at, answer in enumerate(self.answers)}
         self._parts: dict[str, Part] = {}
         if self.pictures is None:
@@ -265,8 +271,8 @@ class Vqa(Task):
         return Shown(asking.question.text, f"{said}; people: {people}", right, pictures)
 
     def facts(self) -> dict[str, Any]:
-        """The answers, in the order of the head's outputs."""
-        return {"answers": list(self.answers)}
+        """The answers, in the order of the head's outputs, and whether questions are read with pictures."""
+        return {"answers": list(self.answers), "with_pictures": self.pictures is not None}
 
     def fingerprint(self) -> dict[str, Any]:
         """The training questions, how many can be read, and whether with pictures."""
