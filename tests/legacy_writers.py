@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import pickle
+import struct
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -116,6 +117,47 @@ def write_uniter_npz(folder: Path, pictures: Sequence[Picture]) -> Path:
     for of in pictures:
         np.savez_compressed(folder / f"{of.id}.npz", **uniter_arrays(of))
     return folder
+
+
+def write_uniter_plain_lmdb(folder: Path, pictures: Sequence[Picture]) -> Path:
+    """As UNITER's convert_imgdir.py without --compress: msgpack."""
+    values = {f"{of.id}.npz".encode(): msgpack_of(dict(uniter_arrays(of))) for of in pictures}
+    return write_lmdb(folder, {**values, b"__keys__": json.dumps([key.decode() for key in values]).encode()})
+
+
+def write_tensorpack_lmdb(folder: Path, pictures: Sequence[Picture], columns: int = 7) -> Path:
+    """As ViLBERT's (7) and VOLTA's (13) programs for Conceptual Captions, by tensorpack's LMDBSerializer."""
+    values = {f"{at:08}".encode(): msgpack_of(tensorpack_values(of, columns)) for at, of in enumerate(pictures)}
+    return write_lmdb(folder, {**values, b"__keys__": msgpack_of(list(values))})
+
+
+def tensorpack_values(of: Picture, columns: int = 7) -> list[Any]:
+    """The numbers of boxes and pixels are texts: they come out of a TSV."""
+    extra = [of.objects, of.confidence, of.attributes, of.attribute_confidence, np.zeros((len(of), 5), np.float32)]
+    last = [of.boxes, str(len(of)), str(of.size[1]), str(of.size[0]), of.id, "a caption"]
+    return [of.features, of.probabilities, *(extra if columns == 13 else []), *last]
+
+
+def msgpack_of(value: Any) -> bytes:
+    """msgpack by its specification, arrays as msgpack-numpy writes them."""
+    if isinstance(value, np.ndarray):
+        plain = {b"nd": True, b"type": value.dtype.str, b"kind": b"", b"shape": list(value.shape)}
+        return msgpack_of({**plain, b"data": value.tobytes()})
+    if isinstance(value, bool):
+        return b"\xc3" if value else b"\xc2"
+    if isinstance(value, int):
+        return struct.pack(">b", value) if -32 <= value < 128 else struct.pack(">Bq", 0xD3, value)
+    if isinstance(value, bytes):
+        return struct.pack(">BI", 0xC6, len(value)) + value
+    if isinstance(value, str):
+        text = value.encode()
+        return (bytes([0xA0 + len(text)]) if len(text) < 32 else struct.pack(">BB", 0xD9, len(text))) + text
+    if isinstance(value, dict):
+        parts = b"".join(msgpack_of(key) + msgpack_of(entry) for key, entry in value.items())
+        return bytes([0x80 + len(value)]) + parts
+    assert isinstance(value, list)
+    head = bytes([0x90 + len(value)]) if len(value) < 16 else struct.pack(">BH", 0xDC, len(value))
+    return head + b"".join(map(msgpack_of, value))
 
 
 def write_uniter_lmdb(folder: Path, pictures: Sequence[Picture]) -> Path:

@@ -8,16 +8,20 @@ import numpy as np
 import pytest
 from legacy_writers import (
     Picture,
+    msgpack_of,
     picture,
+    tensorpack_values,
     write_lmdb,
     write_mmf_lmdb,
+    write_tensorpack_lmdb,
     write_uniter_lmdb,
+    write_uniter_plain_lmdb,
     write_vilbert_lmdb,
     write_volta_h5_lmdb,
 )
 from test_safe_pickle import Makes
 
-from interbert.vision.legacy_lmdb import MmfLmdb, UniterLmdb, VilbertLmdb
+from interbert.vision.legacy_lmdb import MmfLmdb, TensorpackLmdb, UniterLmdb, VilbertLmdb
 from interbert.vision.legacy_records import Found, Unusable
 from interbert.vision.legacy_sources import Place, Source
 from interbert.vision.safe_pickle import PickleRefused
@@ -29,7 +33,21 @@ def write_volta_lmdb(folder: Path, pictures: Sequence[Picture]) -> Path:
     return write_vilbert_lmdb(folder, pictures, columns=13)
 
 
+def write_volta_pretraining(folder: Path, pictures: Sequence[Picture]) -> Path:
+    return write_tensorpack_lmdb(folder, pictures, columns=13)
+
+
+def write_pickled_lists(folder: Path, pictures: Sequence[Picture]) -> Path:
+    """As tensorpack's other serializer."""
+    values = {f"{at:08}".encode(): pickle.dumps(tensorpack_values(of)) for at, of in enumerate(pictures)}
+    return write_lmdb(folder, {**values, b"__keys__": pickle.dumps(list(values))})
+
+
 FORMS = [
+    (TensorpackLmdb, write_tensorpack_lmdb),
+    (TensorpackLmdb, write_volta_pretraining),
+    (TensorpackLmdb, write_pickled_lists),
+    (UniterLmdb, write_uniter_plain_lmdb),
     (VilbertLmdb, write_vilbert_lmdb),
     (VilbertLmdb, write_volta_lmdb),
     (VilbertLmdb, write_volta_h5_lmdb),
@@ -83,5 +101,17 @@ def test_values_of_another_kind_are_unusable(tmp_path: Path) -> None:
     path = write_lmdb(tmp_path / "a.lmdb", {b"7": pickle.dumps([1, 2])})
     with pytest.raises(Unusable, match="a pickled list, wanted a dictionary"):
         everything(VilbertLmdb(path))
-    with pytest.raises(Unusable, match="the compressed ones are read"):
+    with pytest.raises(Unusable, match="no whole msgpack"):
         everything(UniterLmdb(path))
+    with pytest.raises(Unusable, match="no list of 8 or 13 parts"):
+        everything(TensorpackLmdb(path))
+    assert [item.id for item in TensorpackLmdb(path).items(Place())] == ["7"]
+    path = write_lmdb(tmp_path / "b.lmdb", {b"7": msgpack_of([1, 2])})
+    with pytest.raises(Unusable, match="neither an npz nor msgpack of a map"):
+        everything(UniterLmdb(path))
+
+
+def test_lists_go_on_behind_the_number_that_was_reached(tmp_path: Path) -> None:
+    source = TensorpackLmdb(write_tensorpack_lmdb(tmp_path / "a.lmdb", [picture("9"), picture("7"), picture("8")]))
+    assert [item.id for item in source.items(Place())] == ["9", "7", "8"]
+    assert [item.id for item in source.items(Place(2))] == ["8"]

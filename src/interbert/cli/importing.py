@@ -53,9 +53,9 @@ def import_features(
 ) -> int:
     """Bring in region features that another project made.
 
-    FEATURES is a file or folder in one of the formats bottom-up-tsv, uniter-npz, uniter-lmdb, vilbert-lmdb, mmf-npy,
-    mmf-lmdb and bua-npz. The same command again goes on where it stopped. What cannot be used is skipped, counted,
-    and named in OUT/failures.jsonl; then the exit status is 3.
+    FEATURES is a file or folder in one of the formats bottom-up-tsv, uniter-npz, uniter-lmdb, vilbert-lmdb,
+    tensorpack-lmdb, mmf-npy, mmf-lmdb and bua-npz. The same command again goes on where it stopped. What cannot be
+    used is skipped, counted, and named in OUT/failures.jsonl; then the exit status is 3.
     """
     from interbert.vision.legacy import ImportOptions
     from interbert.vision.legacy import import_features as import_into_store

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from interbert.errors import InterbertError, UsageError, unknown_name
 from interbert.vision.legacy_journal import Journal
-from interbert.vision.legacy_lmdb import MmfLmdb, UniterLmdb, VilbertLmdb
+from interbert.vision.legacy_lmdb import MmfLmdb, TensorpackLmdb, UniterLmdb, VilbertLmdb
 from interbert.vision.legacy_numpy import BuaNpz, MmfNpy, UniterNpz
 from interbert.vision.legacy_pictures import PictureFolder
 from interbert.vision.legacy_records import Found, Made, Naming, Unusable, regions_of
@@ -41,6 +41,7 @@ FORMATS: dict[str, Callable[[Path], Source]] = {
     "uniter-npz": UniterNpz,
     "uniter-lmdb": UniterLmdb,
     "vilbert-lmdb": VilbertLmdb,
+    "tensorpack-lmdb": TensorpackLmdb,
     "mmf-npy": MmfNpy,
     "mmf-lmdb": MmfLmdb,
     "bua-npz": BuaNpz,

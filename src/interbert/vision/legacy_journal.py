@@ -33,7 +33,7 @@ class Journal:
         self._began = len(writer)  # records there when this start began
         self._places = _json(writer.folder / PLACES)
         before = self._places.get(self._name, {})
-        same = source.resumes and before.get("file") == _fingerprint(source.path)
+        same = source.resumes and before.get("file") == _fingerprint(source)
         self.place = Place(*before["place"]) if same else Place()
         self._first: int = before["first"] if same else self._began  # records there when the source was begun
         self._committed: int = before["records"] if same else self._began
@@ -77,7 +77,7 @@ class Journal:
 
     def _write_place(self) -> None:
         self._places[self._name] = {
-            "file": _fingerprint(self._source.path),
+            "file": _fingerprint(self._source),
             "place": list(self.place),
             "first": self._first,
             "records": self._records,
@@ -97,9 +97,9 @@ def _clean_after_killed(folder: Path) -> None:
             left.unlink()
 
 
-def _fingerprint(path: Path) -> list[int]:
-    """Size and time of change: where one differs, the file is read from its beginning."""
-    status = path.stat()
+def _fingerprint(source: Source) -> list[int]:
+    """Size and time of change: where one differs, the source is read from its beginning."""
+    status = source.file().stat()
     return [status.st_size, status.st_mtime_ns]
 
 

@@ -23,7 +23,7 @@ from interbert.vision.safe_pickle import PickleRefused, load_pickle
 from interbert.vision.sources import readable
 
 MAX_FILE_BYTES = 1 << 26  # of an array; a file that says it has more is refused before it is read
-_UNITER = ("norm_bb", "features", "conf", "soft_labels")
+UNITER = ("norm_bb", "features", "conf", "soft_labels")
 _BUA = ("x", "bbox", "num_bbox", "image_h", "image_w", "info")
 
 
@@ -55,7 +55,7 @@ class UniterNpz(_Folder):
     """Files of UNITER, also used by its descendants: norm_bb, features, conf, soft_labels."""
 
     def found(self, name: str) -> Found:
-        return found_in(npz_arrays(self.path / name, _UNITER), background=True)
+        return found_in(npz_arrays(self.path / name, UNITER), background=True)
 
 
 class BuaNpz(_Folder):

@@ -45,6 +45,10 @@ class Source(ABC):
         if not path.exists():
             raise UsageError(f"'{path}' does not exist; give a file or folder of features")
 
+    def file(self) -> Path:
+        """The file whose size and time of change tell whether the source is as it was."""
+        return self.path
+
     @abstractmethod
     def total(self) -> int:
         """How much there is, in units."""
