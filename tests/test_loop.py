@@ -18,7 +18,7 @@ from toy import ToyJob, ToyModel, lines_without_timing
 
 from interbert.batch import Batch
 from interbert.errors import InterbertError
-from interbert.training.loop import Summary, train
+from interbert.training.loop import Legs, Summary, train
 from interbert.training.optimizer import learning_rate
 from interbert.training.settings import Training
 
@@ -297,3 +297,57 @@ def test_progress_is_one_line_on_stderr(tmp_path: Path, capsys: pytest.CaptureFi
 def test_curves_for_tensorboard_are_written_where_asked(tmp_path: Path) -> None:
     run(ToyJob(4), tmp_path, replace(SETTINGS, tensorboard=True))
     assert len(list((tmp_path / "tensorboard").glob("events.*"))) == 1
+
+
+def legs_of(steps: int, *, until: int = 99) -> tuple[Legs, list[tuple[int, bool]]]:
+    """Legs that note each beginning and whether the model was in training mode, and do not begin from `until` on."""
+    begun: list[tuple[int, bool]] = []
+
+    def begin(model: nn.Module, step: int) -> bool:
+        begun.append((step, model.training))
+        return step < until
+
+    return Legs(steps, begin), begun
+
+
+def test_a_run_in_legs_begins_each_and_ends_as_one_without(tmp_path: Path, unbroken: tuple[ToyModel, Path]) -> None:
+    legs, begun = legs_of(5)
+    model = ToyModel()
+    train(model, ToyJob(), SETTINGS, tmp_path, progress=False, legs=legs)
+    assert begun == [(0, False), (5, False), (10, False)]
+    assert equal(model, unbroken[0])
+    assert lines_without_timing(tmp_path) == lines_without_timing(unbroken[1])
+
+
+def test_no_batch_of_a_leg_is_made_before_it_begins(tmp_path: Path) -> None:
+    made: list[int] = []
+
+    class Noting(ToyJob):
+        def batches(self, step: int, rank: int, world: int) -> list[Batch]:
+            made.append(step)
+            return super().batches(step, rank, world)
+
+    def begin(model: nn.Module, step: int) -> bool:
+        assert made == list(range(step))
+        return True
+
+    train(ToyModel(), Noting(), SETTINGS, tmp_path, progress=False, legs=Legs(4, begin))
+    assert made == list(range(12))
+
+
+def test_a_leg_that_does_not_begin_ends_the_run_there(tmp_path: Path) -> None:
+    legs, _ = legs_of(4, until=8)
+    summary = train(ToyModel(), ToyJob(), SETTINGS, tmp_path, progress=False, legs=legs)
+    assert summary.steps == 8
+    again = train(ToyModel(), ToyJob(), SETTINGS, tmp_path, progress=False, legs=legs)
+    assert (again.steps, again.resumed_from) == (8, 8)
+
+
+def test_a_leg_that_goes_on_is_not_begun_again(tmp_path: Path, unbroken: tuple[ToyModel, Path]) -> None:
+    with pytest.raises(ZeroDivisionError):
+        train(ToyModel(), Interrupted(7, crash), SETTINGS, tmp_path, progress=False, legs=legs_of(4)[0])
+    legs, begun = legs_of(4)
+    model = ToyModel()
+    train(model, ToyJob(), SETTINGS, tmp_path, progress=False, legs=legs)
+    assert [step for step, _ in begun] == [8]
+    assert equal(model, unbroken[0])
