@@ -133,3 +133,12 @@ def test_finetuning_learns_which_sentences_have_a_dog(tmp_path: Path) -> None:
     run = saved_run(tmp_path / "run")
     found = finetune("cola", tmp_path, str(run), tmp_path / "out", plan, progress=False)
     assert found.validation["matthews"] == 1.0
+
+
+def test_numbers_are_of_32_bits_where_the_rest_is_of_16(tmp_path: Path) -> None:
+    task = opened(tmp_path, Stsb)
+    model = task_model(task.head(CONFIG))
+    with torch.autocast("cpu", torch.bfloat16):
+        said = outputs_of(model, batch_of(task, *range(6)))
+    assert said.dtype == torch.float32
+    assert (said != said.bfloat16().float()).any()

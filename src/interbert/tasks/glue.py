@@ -212,7 +212,8 @@ def outputs_of(model: TaskModel, batch: Batch) -> Tensor:
     """float32 [B, outputs]: what the head says of texts read alone."""
     assert model.head is not None
     states = model.backbone(batch, positions=1).text_states
-    return torch.as_tensor(model.head(states)).float()
+    with torch.autocast(states.device.type, enabled=False):  # numbers of 8 bits would tie too often
+        return torch.as_tensor(model.head(states.float()))
 
 
 def wanted_of(examples: Sequence[Sentences]) -> NDArray[np.float64]:

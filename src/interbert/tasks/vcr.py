@@ -82,7 +82,9 @@ def scores_of(model: TaskModel, batch: LinkedBatch) -> Tensor:
     output = backbone.read((linked, text[1]), image, positions=1)
     assert output.text_vector is not None
     assert output.image_vector is not None
-    return torch.as_tensor(head.score(backbone.fusion(output.text_vector, output.image_vector))[:, 0]).float()
+    with torch.autocast(linked.device.type, enabled=False):  # scores of 8 bits would tie too often
+        fused = backbone.fusion(output.text_vector.float(), output.image_vector.float())
+        return torch.as_tensor(head.score(fused)[:, 0])
 
 
 @dataclass

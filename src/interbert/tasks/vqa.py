@@ -192,7 +192,7 @@ class Vqa(Task):
         """Binary cross-entropy with the soft targets, summed over answers and questions (about 0.693 A at first)."""
         assert isinstance(batch, AnswerBatch)
         assert batch.targets is not None
-        logits = answer_logits(model, batch).float()
+        logits = answer_logits(model, batch)
         return {"answers": binary_cross_entropy_with_logits(logits, batch.targets, reduction="sum")}
 
     def predict(self, model: TaskModel, asked: Sequence[Asking]) -> list[str]:
@@ -284,10 +284,11 @@ class Vqa(Task):
 
 
 def answer_logits(model: TaskModel, batch: Batch) -> Tensor:
-    """[B, A]: what the head says of the fused vectors, or of the questions' own where there are no pictures."""
+    """float32 [B, A]: what the head says of the fused vectors, or of the questions' own where there are no pictures."""
     assert model.head is not None
     output = model.backbone(batch, positions=1)
     assert output.text_vector is not None
-    if output.image_vector is None:
-        return torch.as_tensor(model.head(model.backbone.fusion.dropout(output.text_vector)))
-    return torch.as_tensor(model.head(model.backbone.fusion(output.text_vector, output.image_vector)))
+    text, fusion = output.text_vector.float(), model.backbone.fusion
+    with torch.autocast(text.device.type, enabled=False):
+        fused = fusion.dropout(text) if output.image_vector is None else fusion(text, output.image_vector.float())
+        return torch.as_tensor(model.head(fused))
