@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from interbert.errors import InterbertError
-from interbert.vision.provenance import ExtractorInfo
+from interbert.vision.provenance import UNKNOWN, ExtractorInfo
 
 INFO = ExtractorInfo("hf:some/detector", 256, ("cat", "狗"), "ab" * 32, {"size": 448, "mean": (0.5, 0.4)})
 
@@ -44,6 +44,13 @@ def test_the_same_weights_in_another_folder_make_no_difference() -> None:
     moved = replace(INFO, name="hf:/elsewhere/detector")
     assert INFO.difference(moved) is None
     assert INFO.kind == moved.kind == "hf"
+
+
+def test_an_unknown_extractor_agrees_with_every_one_of_its_size() -> None:
+    unknown = ExtractorInfo(UNKNOWN, 256)
+    assert unknown.difference(INFO) is None
+    assert INFO.difference(unknown) is None
+    assert INFO.difference(replace(unknown, feature_size=736)) == "feature_size 256 and 736"
 
 
 def test_a_name_counts_whole_where_the_weights_are_not_known() -> None:

@@ -134,13 +134,12 @@ def from_run(run: Path, plan: Pretraining, corpus: AnyCorpus) -> tuple[InterBert
     classes than the corpus, the last layer of the region head is new. Both are said.
     """
     extractor, before = ExtractorInfo.load(run / "extractor.json"), InterBert.from_pretrained(run)
-    is_known = extractor.name != UNKNOWN
-    corpus.require(f"run '{run}'", extractor if is_known else None, Tokenizer.load(run / "tokenizer.json"))
     if corpus.extractor.feature_size != before.config.region_feature_size:
         raise InterbertError(
             f"run '{run}' reads regions of {before.config.region_feature_size} numbers, the corpus has "
             f"{corpus.extractor.feature_size} ('{corpus.extractor.name}'); extract again or start a new run"
         )
+    corpus.require(f"run '{run}'", extractor, Tokenizer.load(run / "tokenizer.json"))
     kept = {name: getattr(plan.model, name) for name in NOT_IN_THE_WEIGHTS}
     model = InterBert(replace(before.config, region_classes=max(1, len(corpus.extractor.classes)), **kept))
     weights = before.state_dict()
@@ -149,7 +148,7 @@ def from_run(run: Path, plan: Pretraining, corpus: AnyCorpus) -> tuple[InterBert
         counts = f"{before.config.region_classes:,} classes, the corpus {model.config.region_classes:,}"
         log.info("run '%s' knows %s: %s is new", run, counts, REGION_CLASSES)
     model.load_state_dict(weights, strict=len(weights) == len(before.state_dict()))
-    if not is_known:
+    if extractor.name == UNKNOWN:
         log.info("the extractor of run '%s' is not known; from here on it is '%s'", run, corpus.extractor.name)
     log.info("started from run '%s': its weights and sizes, this recipe's dropout", run)
     return model, replace(plan, model=model.config)

@@ -21,7 +21,7 @@ from interbert.model.interbert import InterBert
 from interbert.pretraining.batches import generator_for
 from interbert.settings import read_pairs
 from interbert.text.tokenizer import Tokenizer
-from interbert.vision.provenance import ExtractorInfo
+from interbert.vision.provenance import UNKNOWN, ExtractorInfo
 from interbert.vision.store import RegionStore
 from interbert.weights.bert import bert_config, find_bert, start_from_bert
 
@@ -57,6 +57,9 @@ def start_from(name: str, seed: int, data: Path, store: Path | None, dropout: fl
         model = InterBert(_with_dropout(before.config, dropout))
         model.load_state_dict(before.state_dict())
     tokenizer, extractor = Tokenizer.load(run / "tokenizer.json"), ExtractorInfo.load(run / "extractor.json")
+    here = _extractor(data, store)
+    if extractor.name == UNKNOWN and here is not None and here.difference(extractor) is None:
+        extractor = here  # a converted model's was not known; from here on it is the data's
     return Start(model, tokenizer, extractor, sha256_of(run / "model.safetensors"))
 
 

@@ -63,9 +63,14 @@ class ExtractorInfo:
         return replace(given, classes=tuple(given.classes), attributes=tuple(given.attributes))
 
     def difference(self, other: ExtractorInfo) -> str | None:
-        """What differs, in words ("feature_size 736 and 2048"), or None where regions of both may mix."""
-        parts = ("name", "feature_size", "weights_sha256", "classes", "attributes", "settings")
-        if self.kind == other.kind and self.weights_sha256:  # equal weights that were moved
+        """What differs, in words ("feature_size 736 and 2048"), or None where regions of both may mix.
+
+        An UNKNOWN one, which only a converted model has, agrees with every one of its feature size.
+        """
+        parts: tuple[str, ...] = ("name", "feature_size", "weights_sha256", "classes", "attributes", "settings")
+        if UNKNOWN in (self.name, other.name):
+            parts = ("feature_size",)
+        elif self.kind == other.kind and self.weights_sha256:  # equal weights that were moved
             parts = parts[1:]
         for name in parts:
             mine, theirs = getattr(self, name), getattr(other, name)
