@@ -1,0 +1,81 @@
+"""`evaluate TASK`: of a finetuned run and of a pretrained one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from finetuning_helpers import drawn_corpus, tiny_run
+
+from interbert.corpus.corpus import Corpus
+from interbert.errors import InterbertError, UsageError
+from interbert.files import write_json
+from interbert.tasks.evaluation import evaluate_task
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return drawn_corpus(tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.fixture
+def run(corpus: Corpus, tmp_path: Path) -> Path:
+    """As finetuned: at most three regions of a picture."""
+    run = tiny_run(tmp_path / "run", corpus)
+    known = {"task": "retrieval", "options": {"augmentation": {"mirror": True}, "hard_pool": 7}, "facts": {}}
+    write_json(run / "task.json", {**known, "min_regions": 1, "max_regions": 3, "validation": {}})
+    return run
+
+
+def evaluated(corpus: Corpus, run: Path, task: str = "retrieval", **asked: Any) -> dict[str, Any]:
+    return evaluate_task(task, corpus.folder, run, processes=1, precision="fp32", **asked)
+
+
+def test_a_finetuned_run_is_asked_with_the_regions_it_was_finetuned_with(corpus: Corpus, run: Path) -> None:
+    as_finetuned = evaluated(corpus, run)
+    assert as_finetuned["metrics"] == evaluated(corpus, run, regions=(1, 3))["metrics"]
+    facts = [json.loads(file.read_text()) for file in (run / "scores").glob("*/scores.json")]
+    assert [fact["max_regions"] for fact in facts] == [3]
+    evaluated(corpus, run, zero_shot=True)
+    assert len(list((run / "scores").iterdir())) == 2  # zero-shot takes all of them
+
+
+def test_the_result_stays_in_the_run_and_stands_in_its_report(corpus: Corpus, run: Path) -> None:
+    found = evaluated(corpus, run, split="validation")
+    kept = json.loads((run / "evaluations" / "retrieval-validation.json").read_text())
+    assert kept["metrics"]["recall_at_5"]["value"] == found["metrics"]["recall_at_5"]["value"]
+    assert (found["task"], found["split"], found["zero_shot"]) == ("retrieval", "validation", False)
+    assert "InterBERT (paper)" in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_what_has_too_few_regions_is_counted(corpus: Corpus, run: Path) -> None:
+    found = evaluated(corpus, run, regions=(5, None))
+    assert found["left_out"] > 0
+    assert found["captions"] + found["left_out"] == 32
+
+
+def test_a_pretrained_run_needs_zero_shot(corpus: Corpus, tmp_path: Path) -> None:
+    run = tiny_run(tmp_path / "pretrained", corpus)
+    with pytest.raises(InterbertError, match="was not finetuned: .* give --zero-shot"):
+        evaluated(corpus, run)
+    assert evaluated(corpus, run, zero_shot=True)["pictures"] == 16
+    assert not (run / "report.html").exists()
+
+
+def test_a_run_of_another_task_is_refused(corpus: Corpus, run: Path) -> None:
+    with pytest.raises(InterbertError, match="was finetuned for retrieval, not for cola"):
+        evaluated(corpus, run, "cola")
+
+
+def test_a_folder_that_is_no_run_is_refused(corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="it has no config.json"):
+        evaluated(corpus, tmp_path)
+
+
+def test_a_task_with_a_head_of_its_own_has_no_zero_shot(corpus: Corpus, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "CoLA").mkdir()
+    (tmp_path / "CoLA" / "dev.tsv").write_text("x\t1\t\ta dog plays .\nx\t0\t*\tdog a .\n")
+    with pytest.raises(UsageError, match="cola has a head of its own, which only finetuning gives"):
+        evaluate_task("cola", tmp_path / "CoLA", run, zero_shot=True)
