@@ -9,6 +9,7 @@ import pytest
 from legacy_writers import base64_of, mmf_info, picture, row, uniter_arrays
 
 from interbert.errors import InterbertError, UsageError
+from interbert.vision.extractor import Extractor
 from interbert.vision.legacy_records import Found, Naming, Unusable, found_in, names_of, regions_of
 from interbert.vision.provenance import ExtractorInfo
 
@@ -206,6 +207,13 @@ def test_boxes_without_an_area_are_dropped_and_counted() -> None:
     made = regions_of(found(boxes=boxes), info(found()))
     assert (len(made.regions), made.dropped) == (2, 1)
     assert "no box of it has an area" in why(found(boxes=np.zeros((3, 4), np.float32)))
+
+
+def test_pictures_of_a_model_of_imported_regions_are_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(
+        InterbertError, match="were imported .'imported:caffe'.*give regions of a store.*--extractor-json"
+    ):
+        Extractor.from_info(ExtractorInfo("imported:caffe", 8))
 
 
 def test_names_are_read_from_a_file(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 from interbert.batch import Regions
 from interbert.errors import InterbertError, UsageError, unknown_name
 from interbert.vision.extraction import ExtractionReport, extract_images
+from interbert.vision.legacy_records import IMPORTED, imported_again
 from interbert.vision.provenance import ExtractorInfo
 from interbert.vision.sources import ImageSource, image_sources
 
@@ -102,6 +103,8 @@ class Extractor(ABC):
         settings are the same are taken. Raises UsageError where its name is unknown, InterbertError where there is
         none like it.
         """
+        if info.kind == IMPORTED:
+            raise imported_again(info.name)
         names, reasons = [info.name], []
         elsewhere = os.environ.get(ELSEWHERE, "")
         if ":" in elsewhere and elsewhere.partition(":")[0] == info.kind:

@@ -24,7 +24,7 @@ from interbert.vision.legacy_journal import Journal
 from interbert.vision.legacy_lmdb import MmfLmdb, TensorpackLmdb, UniterLmdb, VilbertLmdb
 from interbert.vision.legacy_numpy import BuaNpz, MmfNpy, UniterNpz
 from interbert.vision.legacy_pictures import PictureFolder
-from interbert.vision.legacy_records import Found, Made, Naming, Unusable, regions_of
+from interbert.vision.legacy_records import IMPORTED, Found, Made, Naming, Unusable, regions_of
 from interbert.vision.legacy_sources import Item, Place, Source
 from interbert.vision.legacy_tsv import BottomUpTsv
 from interbert.vision.provenance import ExtractorInfo, ImageInfo
@@ -105,14 +105,6 @@ def import_features(
     return run.report
 
 
-def imported_again(name: str) -> InterbertError:
-    """What to say where an extractor is wanted that is named `imported:…`: nobody here makes such regions."""
-    return InterbertError(
-        f"the regions of this model were imported ('{name}'), and no extractor here is known to make the same: give "
-        "regions of a store instead of pictures, or import them with --extractor-json of the extractor that made them"
-    )
-
-
 def _check_ids(pattern: str | None) -> None:
     try:
         named = pattern is None or pattern.format(1) != pattern.format(2)
@@ -127,7 +119,7 @@ def _check_ids(pattern: str | None) -> None:
 def _notes(info: ExtractorInfo, source: Source, format: str) -> None:
     if not info.classes:
         log.info("'%s' does not say what its regions are: masked regions cannot be predicted by class", source.path)
-    if info.name == f"imported:{format}":
+    if info.name == f"{IMPORTED}:{format}":
         log.info("who made the features is not known: they will mix with all others of the format; see --made-by")
 
 

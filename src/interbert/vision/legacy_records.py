@@ -21,6 +21,7 @@ from interbert.vision.provenance import ExtractorInfo
 
 VISUAL_GENOME = (1600, 400)  # objects and attributes of the bottom-up detector: what these formats nearly always hold
 BACKGROUND = "background"
+IMPORTED = "imported"  # the kind of an extractor that nobody here has: "imported:FORMAT", "imported:MAKER"
 THOUSANDTHS = (1000, 1000)  # image size where a format knows fractions only, and the pictures are not there
 _NAMES = {  # ours -> theirs, the first that is there
     "features": ("features", "x"),
@@ -37,6 +38,14 @@ _NAMES = {  # ours -> theirs, the first that is there
 _WHOLE = ("labels", "attributes")  # whole numbers; the others are fractions
 _OUTSIDE_PIXELS, _OUTSIDE_SHARE = 2.0, 0.02  # so far a box may stick out of its picture by rounding
 _LARGEST_FLOAT16 = 65504
+
+
+def imported_again(name: str) -> InterbertError:
+    """What to say where pictures need an extractor that is named `imported:…`: nobody here makes such regions."""
+    return InterbertError(
+        f"the regions of this model were imported ('{name}'), and no extractor here is known to make the same: give "
+        "regions of a store instead of pictures, or import them with --extractor-json of the extractor that made them"
+    )
 
 
 class Unusable(ValueError):
@@ -99,7 +108,7 @@ class Naming:
         attributes: tuple[str, ...] = ()
         if found.attributes is not None:
             attributes = _names(self.attributes, len(self.attributes) or VISUAL_GENOME[1], "attribute")
-        name = f"imported:{self.made_by or format}"
+        name = f"{IMPORTED}:{self.made_by or format}"
         return ExtractorInfo(name, found.features.shape[1], classes, attributes=attributes)
 
 
