@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from bert_helpers import SIZES, write_bert
+from finetuning_helpers import small_plan
 from pretraining_helpers import EXTRACTOR, PIECES, few_steps, random_corpus, random_regions, random_tokenizer
 from released_helpers import CONFIG, Theirs, released_tensors, write_fixture
 
@@ -21,6 +22,7 @@ from interbert.corpus.corpus import Corpus
 from interbert.errors import InterbertError
 from interbert.model.interbert import InterBert
 from interbert.pretraining.run import pretrain
+from interbert.tasks.finetuning import finetune
 from interbert.text.tokenizer import SPECIAL, Tokenizer
 from interbert.vision.provenance import UNKNOWN, ExtractorInfo
 from interbert.weights.released import load_heads
@@ -188,6 +190,16 @@ def test_pretraining_goes_on_from_a_converted_run(fixture: Path, tmp_path: Path,
     assert set(before.state_dict()) - same == {"region_head.decoder.weight", "region_head.decoder.bias"}
     assert ExtractorInfo.load(out / "extractor.json") == corpus.extractor
     assert interbert.load(out, device="cpu").tokenizer.digest == corpus.tokenizer_digest
+
+
+def test_a_converted_run_is_finetuned(fixture: Path, tmp_path: Path, corpus: Corpus) -> None:
+    converted(fixture, tmp_path / "run", "--tokenizer", fixture)
+    plan = small_plan(1, validate_every=4)
+    done = finetune("retrieval", corpus.folder, str(tmp_path / "run"), tmp_path / "out", plan, progress=False)
+    assert done.summary.steps > 0
+    scorer = interbert.load(tmp_path / "out", device="cpu")
+    assert scorer.extractor == corpus.extractor  # known from here on
+    assert 0 < scorer.predict(("a dog", random_regions(np.random.default_rng(0), 3))) < 1
 
 
 def test_pretraining_on_regions_of_another_size_is_refused(tmp_path: Path, corpus: Corpus) -> None:

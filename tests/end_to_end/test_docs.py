@@ -60,5 +60,5 @@ def test_the_python_of_the_readme_runs(
 
 
 def test_the_readme_names_every_verb_and_no_other() -> None:
-    named = set(re.findall(r"^\| `interbert (\w+)", README, re.M))
+    named = set(re.findall(r"^\| `interbert ([\w-]+)", README, re.M))
     assert named == {str(verb.name) for verb in cli.VERBS}
