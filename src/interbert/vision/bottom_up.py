@@ -61,6 +61,27 @@ class Found:
         return self.attribute_logits[:, self.config.foreground].softmax(1)
 
 
+class Plain(nn.Conv2d):
+    """A convolution whose weights come from a file: drawing 65 million of them first would cost seconds."""
+
+    def reset_parameters(self) -> None:
+        """Leaves them as they are."""
+
+
+class Linear(nn.Linear):
+    """A linear layer whose weights come from a file."""
+
+    def reset_parameters(self) -> None:
+        """Leaves them as they are."""
+
+
+class Embedding(nn.Embedding):
+    """An embedding whose weights come from a file."""
+
+    def reset_parameters(self) -> None:
+        """Leaves them as they are."""
+
+
 class Norm(nn.Module):
     """Batch norm that learns nothing. All [channels]."""
 
@@ -79,7 +100,7 @@ class Norm(nn.Module):
         return F.batch_norm(states, self.running_mean, self.running_var, self.weight, self.bias, eps=1e-5)
 
 
-class Conv(nn.Conv2d):
+class Conv(Plain):
     """A convolution and its norm."""
 
     def __init__(
@@ -117,9 +138,9 @@ class ProposalHead(nn.Module):
 
     def __init__(self, sizes: BottomUpSizes, scores: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(4 * sizes.res2, sizes.rpn, 3, padding=1)
-        self.objectness = nn.Conv2d(sizes.rpn, scores * sizes.anchors, 1)
-        self.deltas = nn.Conv2d(sizes.rpn, 4 * sizes.anchors, 1)
+        self.conv = Plain(4 * sizes.res2, sizes.rpn, 3, padding=1)
+        self.objectness = Plain(sizes.rpn, scores * sizes.anchors, 1)
+        self.deltas = Plain(sizes.rpn, 4 * sizes.anchors, 1)
         self.register_buffer("anchors", torch.zeros(sizes.anchors, 4))
 
     def forward(self, states: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,22 +154,22 @@ class RegionHead(nn.Module):
 
     def __init__(self, sizes: BottomUpSizes, boxes: int) -> None:
         super().__init__()
-        self.classes = nn.Linear(sizes.features, sizes.classes + 1)
-        self.boxes = nn.Linear(sizes.features, 4 * boxes)
-        self.class_embedding = nn.Embedding(sizes.classes + 1, sizes.embedding)
-        self.attribute_hidden = nn.Linear(sizes.features + sizes.embedding, sizes.attribute_hidden)
-        self.attributes = nn.Linear(sizes.attribute_hidden, sizes.attributes + 1)
+        self.classes = Linear(sizes.features, sizes.classes + 1)
+        self.boxes = Linear(sizes.features, 4 * boxes)
+        self.class_embedding = Embedding(sizes.classes + 1, sizes.embedding)
+        self.attribute_hidden = Linear(sizes.features + sizes.embedding, sizes.attribute_hidden)
+        self.attributes = Linear(sizes.attribute_hidden, sizes.attributes + 1)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[P, D] -> class logits [P, C + 1], attribute logits [P, attributes + 1], deltas [P, boxes, 4]."""
         logits = self.classes(features)
         seen = torch.cat([features, self.class_embedding(logits.argmax(1))], 1)
         attributes = self.attributes(self.attribute_hidden(seen).relu_())
-        return logits, attributes, self.boxes(features).reshape(len(features), -1, 4)
+        return logits, attributes, self.boxes(features).unflatten(1, (-1, 4))
 
 
 class BottomUp(nn.Module):
-    """The network. Made with new weights; `bottom_up_weights` fills it."""
+    """The network. Made without weights; `bottom_up_weights` fills it."""
 
     def __init__(self, config: BottomUpConfig, sizes: BottomUpSizes) -> None:
         super().__init__()
