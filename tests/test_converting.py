@@ -166,6 +166,40 @@ def test_a_vocabulary_that_is_too_large_is_refused(
     assert "has 21 word pieces, the model weights for 19" in capsys.readouterr().err
 
 
+class CreatesAFile:
+    """Whoever unpickles it creates a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (str(self.path), "w")
+
+
+def test_a_malicious_checkpoint_is_refused_whole(
+    fixture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    created, tensors = tmp_path / "created", released_tensors(FITTING)
+    torch.save(tensors | {"bert.extra": CreatesAFile(created)}, fixture / "model.bin")
+    assert converted(fixture, tmp_path / "run") == 1
+    assert "holds more than tensors: reading it would run io.open" in capsys.readouterr().err
+    assert not created.exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_cut_short_or_of_another_model_leaves_no_run(
+    fixture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (fixture / "model.bin").read_bytes()
+    (fixture / "model.bin").write_bytes(whole[: len(whole) // 2])
+    assert converted(fixture, tmp_path / "run") == 1
+    assert "cut short or no checkpoint" in capsys.readouterr().err
+    torch.save({"layer.weight": torch.ones(2)}, fixture / "model.bin")
+    assert converted(fixture, tmp_path / "run") == 1
+    assert "is no InterBERT of the authors' release" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_with_other_things_is_left_alone(
     fixture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

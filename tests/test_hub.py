@@ -35,7 +35,7 @@ def runs(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> list[Path]
     folder = tmp_path_factory.mktemp("runs")
     for seed in (0, 1):
         plan = few_steps(seed=seed)
-        pretrain([corpus.folder], folder / str(seed), plan, progress=False, licence="cc-by-4.0")
+        pretrain([corpus.folder], folder / str(seed), plan, progress=False)
     return [folder / "0", folder / "1"]
 
 
@@ -144,34 +144,3 @@ def test_what_was_pushed_is_what_is_loaded(cache: Path, runs: list[Path], upload
     assert uploads["files"] == files(cache / "models--someone--small" / "snapshots" / FIRST)
     wanted = interbert.load(runs[0], device="cpu").predict(PAIR)
     assert interbert.load("someone/small", device="cpu").predict(PAIR) == wanted
-
-
-def test_the_card_of_a_run_has_data_recipe_results_and_licence(runs: list[Path], corpus: Corpus) -> None:
-    card = (runs[0] / "README.md").read_text(encoding="utf-8")
-    assert "license: cc-by-4.0" in card
-    assert f"| {corpus.folder.name} | {corpus.description['source']} | 24 | 48 | 12 |" in card
-    assert "Regions by the extractor `random` (8 numbers each, 5 classes)" in card
-    assert "Started from random weights; 4 steps, 32 pairs" in card
-    assert "learning_rate = 0.001" in card
-    assert "| matching accuracy | " in card
-    assert "@inproceedings{lin2020interbert" in card
-    assert str(corpus.folder.parent) not in card
-
-
-def test_a_card_that_was_made_ones_own_is_kept(runs: list[Path], corpus: Corpus, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    out.mkdir()
-    (out / "README.md").write_text("my words")
-    pretrain([corpus.folder], out, few_steps(), progress=False)
-    assert (out / "README.md").read_text() == "my words"
-    model = InterBert.from_pretrained(out)
-    model.save_pretrained(tmp_path / "copy")
-    assert (tmp_path / "copy" / "README.md").read_text() == "my words"
-
-
-def test_a_model_that_nobody_described_says_so(tmp_path: Path) -> None:
-    InterBert(few_steps().model).save_pretrained(tmp_path)
-    card = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert "license: unknown" in card
-    assert "Not known to whoever saved this model." in card
-    assert "Not stated. The training data's own terms apply" in card
