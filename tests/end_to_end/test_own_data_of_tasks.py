@@ -1,0 +1,78 @@
+"""docs/own-data-….md of vqa, vcr and GLUE: their files are written, their commands run in order on a tiny model."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pretraining_helpers import EXTRACTOR, random_regions
+from task_helpers import saved_run
+
+from interbert import cli
+from interbert.vision.store import RegionStore
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+TIMES = 8  # so often each row of a page's files stands in ours: a batch has more than a page shows
+
+
+def page(name: str) -> str:
+    return (DOCS / f"own-data-{name}.md").read_text(encoding="utf-8")
+
+
+def commands(name: str) -> list[str]:
+    return [line[2:] for block in re.findall(r"```console\n(.*?)```", page(name), re.S) for line in block.splitlines()]
+
+
+def write_files(name: str, folder: Path) -> None:
+    for path, text in re.findall(r"^`([\w./-]+)`\n```\n(.*?)```", page(name), re.S | re.M):
+        header = "" if path.endswith((".jsonl", ".json")) else text.splitlines(keepends=True)[0]
+        rows = text.removeprefix(header)
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text(header + rows * (1 if path.endswith(".json") else TIMES), encoding="utf-8")
+
+
+def place(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Runs the page's commands in the folder, beside a run and regions of the pictures a to d. Their exit statuses."""
+    write_files(name, folder)
+    saved_run(folder / "run")
+    random = np.random.default_rng(0)
+    for store, ids in (("regions", "abcd"), ("others", "xyz")):
+        with RegionStore.writer(folder / store, EXTRACTOR) as writer:
+            for id in ids:
+                writer.append(id, random_regions(random, 6))
+    monkeypatch.chdir(folder)
+    return {command: cli.run([*shlex.split(command)[1:], "--quiet"]) for command in commands(name)}
+
+
+def test_the_page_on_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses = place("vqa", tmp_path, monkeypatch)
+    assert len(statuses) == 5
+    assert set(statuses.values()) == {0}, statuses
+    assert len(json.loads((tmp_path / "answers.json").read_text())) == TIMES
+    facts = json.loads((tmp_path / "vqa-run" / "task.json").read_text())["facts"]
+    assert facts == {"answers": ["2", "dog"], "with_pictures": True}
+    assert "vqa score" in (tmp_path / "vqa-run" / "report.html").read_text().replace("vqa_score", "vqa score")
+
+
+def test_the_page_on_answers_with_reasons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses = place("vcr", tmp_path, monkeypatch)
+    assert len(statuses) == 5
+    assert set(statuses.values()) == {0}, statuses
+    with open(tmp_path / "leaderboard.csv", newline="") as file:
+        assert [len(row) for row in csv.reader(file)] == [21] * (1 + TIMES)
+    found = json.loads((tmp_path / "vcr-blind" / "evaluations" / "vcr-validation.json").read_text())
+    assert found["stand_ins"] == found["questions"] == TIMES
+    assert found["reads"] == "questions and regions made of the classes and boxes of their pictures' objects"
+
+
+def test_the_page_on_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses = place("glue", tmp_path, monkeypatch)
+    assert len(statuses) == 5
+    assert set(statuses.values()) == {0}, statuses
+    assert (tmp_path / "SST-2.tsv").read_text().startswith("index\tprediction\n")
+    assert (tmp_path / "films-seeds" / "seed-1" / "task.json").is_file()
