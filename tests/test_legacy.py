@@ -116,7 +116,7 @@ def test_a_second_start_goes_on_in_every_format(tmp_path: Path, format: str) -> 
         ({"num_boxes": 4}, "do not fit 4 boxes"),
         ({"img_w": 200, "img_h": 100}, "box 0 is 10.0, 20.0 to 110.0, 220.0 in a picture of 200 x 100"),
         ({"img_id": "a"}, "its id was there before in the same file"),
-        ({"img_id": ""}, "it has no id"),
+        ({"img_id": ""}, "its id '' cannot be kept"),
     ],
 )
 def test_what_cannot_be_used_is_skipped_with_its_line_and_its_reason(
@@ -189,6 +189,19 @@ def test_ctrl_c_keeps_what_was_imported_and_the_place(tmp_path: Path, monkeypatc
     assert (report.done, report.already_there, report.skipped) == (2, 1, 1)
 
 
+def test_what_nobody_foresaw_costs_its_picture_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = legacy.regions_of
+
+    def failing(found: Any, *given: Any) -> Any:
+        if found.image_size == (7, 7):
+            raise RuntimeError("odd")
+        return real(found, *given)
+
+    monkeypatch.setattr(legacy, "regions_of", failing)
+    report = bring(tsv(tmp_path, "a", "b", "c", b={"img_w": 7, "img_h": 7}), tmp_path / "out")
+    assert (report.done, report.examples) == (2, ["line 2 ('b'): RuntimeError: odd"])
+
+
 def test_what_was_committed_after_the_last_place_is_no_repeated_id(tmp_path: Path) -> None:
     path = tsv(tmp_path, "a", "b", "c")
     bring(path, tmp_path / "out")
@@ -236,7 +249,10 @@ def test_features_of_our_own_extractors_kind_go_into_its_store(tmp_path: Path) -
 
 def test_numbers_become_the_names_that_captions_use(tmp_path: Path) -> None:
     options = replace(NAMED, ids="COCO_train2014_{:012d}")
-    bring(tsv(tmp_path, "84002", "val_000000000042"), tmp_path / "out", options)
+    (tmp_path / "in").mkdir()
+    for number in (84002, 42):
+        Image.new("RGB", (640, 480)).save(tmp_path / "in" / f"COCO_train2014_{number:012d}.png")
+    bring(tsv(tmp_path, "84002", "val_000000000042"), tmp_path / "out", replace(options, images=tmp_path / "in"))
     assert ids(tmp_path / "out") == ["COCO_train2014_000000084002", "COCO_train2014_000000000042"]
     for pattern in ("COCO", "{} {}", "{name}", "{:x", "{0.x}"):
         with pytest.raises(UsageError, match="wanted a name with one number"):

@@ -64,6 +64,7 @@ def test_base64_and_arrays_give_the_same_numbers() -> None:
         ({"objects_id": np.arange(2)}, "labels: 2 of them for 3 boxes"),
         ({"boxes": np.zeros((3, 5))}, r"boxes \(3, 5\)"),
         ({"features": np.zeros(24)}, r"features \(24,\)"),
+        ({"features": np.zeros((3, 0))}, r"features \(3, 0\)"),
     ],
 )
 def test_what_does_not_fit_is_unusable_and_says_why(change: dict[str, Any], words: str) -> None:
@@ -83,9 +84,10 @@ def test_more_rows_than_boxes_are_padding() -> None:
     assert len(found_in({**mmf_info(of), "features": of.features, "num_boxes": 100}).features) == 5
 
 
-def test_one_probability_a_region_is_its_confidence() -> None:
+@pytest.mark.parametrize("shape", [(3,), (3, 1)])
+def test_one_probability_a_region_is_its_confidence(shape: tuple[int, ...]) -> None:
     of = picture()
-    got = found_in({**mmf_info(of), "features": of.features, "cls_prob": of.confidence})
+    got = found_in({**mmf_info(of), "features": of.features, "cls_prob": of.confidence.reshape(shape)})
     assert got.probabilities is None
     np.testing.assert_array_equal(got.confidence, of.confidence)
 
@@ -170,6 +172,8 @@ def test_what_contradicts_itself_is_unusable() -> None:
     assert "not finite in region 1" in why(found(features=features))
     assert "beyond 65504" in why(found(features=picture().features * 1e5))
     assert "4 features a region, the others have 8" in why(found(features=picture().features[:, :4]))
+    of = found(probabilities=picture().probabilities * 30, background=True)
+    assert "class probabilities from 0.3 to 27" in why(of, info(of))
     assert "confidence from 0 to 37" in why(found(confidence=np.array([0, 1, 37])))
     of = found(labels=np.array([0, 5, 1]))
     assert "object 5, wanted one of 0..4" in why(of, info(of))

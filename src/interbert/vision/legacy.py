@@ -98,7 +98,7 @@ def import_features(
     _check_ids(options.ids)
     source = FORMATS[format](Path(path))
     run = _Run(options, PictureFolder(options.images) if options.images else None)
-    info = run.identity(source, format, out)
+    info = run.identity(source, format)
     with RegionStore.writer(out, info, feature_type=options.feature_type) as writer:
         _notes(info, source, format)
         run.all_of(source, writer, progress)
@@ -123,6 +123,10 @@ def _notes(info: ExtractorInfo, source: Source, format: str) -> None:
         log.info("who made the features is not known: they will mix with all others of the format; see --made-by")
 
 
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, Unusable | PickleRefused) else f"{type(error).__name__}: {error}"
+
+
 def _bar(source: Source, start: Place, progress: bool) -> tqdm[NoReturn]:
     in_bytes = source.unit == "B"
     return tqdm(
@@ -143,17 +147,19 @@ class _Run:
     pictures: PictureFolder | None
     report: ImportReport = field(default_factory=ImportReport)
 
-    def identity(self, source: Source, format: str, out: Path) -> ExtractorInfo:
-        """The extractor of the store: by the first picture that can be used, or the one that the store has."""
+    def identity(self, source: Source, format: str) -> ExtractorInfo:
+        """The extractor of the store, by the first picture that can be used."""
         whys: list[str] = []
         for item in itertools.islice(source.items(Place()), _FIRST):
             try:
                 found = item.read()
                 info = self.options.naming.identity(format, found)
-                self._made(item.id, found, info, self.options.feature_type or "float16")
+                self._made(self._id(item.id), found, info, self.options.feature_type or "float16")
                 return info
-            except (Unusable, PickleRefused) as error:
-                whys.append(f"{item.name}: {error}")
+            except InterbertError:
+                raise
+            except Exception as error:
+                whys.append(f"{item.name}: {_reason(error)}")
         shown = "\n  ".join(whys[:_EXAMPLES])
         if not whys:
             raise InterbertError(f"'{source.path}' holds nothing; give a file or folder of features")
@@ -186,7 +192,7 @@ class _Run:
         id = self._id(item.id)
         try:
             if not is_storable(id):
-                raise Unusable("it has no id")
+                raise Unusable(f"its id {id!r:.60} cannot be kept")
             if id in writer:
                 if journal.is_repeated(id):
                     raise Unusable("its id was there before in the same file; the first one is kept")
@@ -196,10 +202,12 @@ class _Run:
                 made, image = self._made(id, found, writer.extractor, writer.feature_type)
                 writer.append(id, made.regions, image)
                 self._count(made, sized=self.pictures is not None or found.image_size is not None)
-        except (Unusable, PickleRefused) as error:
-            journal.skip(id, item, str(error))
+        except InterbertError:  # not the picture's fault
+            raise
+        except Exception as error:
+            journal.skip(id, item, _reason(error))
             if len(self.report.examples) < _EXAMPLES:
-                self.report.examples.append(f"{item.name} ('{id}'): {error}")
+                self.report.examples.append(f"{item.name} ('{id}'): {_reason(error)}")
         journal.behind(item.after)
 
     def _made(self, id: str, found: Found, info: ExtractorInfo, kind: str) -> tuple[Made, ImageInfo | None]:

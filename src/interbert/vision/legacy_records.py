@@ -37,7 +37,6 @@ _NAMES = {  # ours -> theirs, the first that is there
 }
 _WHOLE = ("labels", "attributes")  # whole numbers; the others are fractions
 _OUTSIDE_PIXELS, _OUTSIDE_SHARE = 2.0, 0.02  # so far a box may stick out of its picture by rounding
-_LARGEST_FLOAT16 = 65504
 
 
 def imported_again(name: str) -> InterbertError:
@@ -141,7 +140,7 @@ def found_in(record: Mapping[str, Any], *, background: bool | None = None) -> Fo
         raise Unusable(f"it has no {' and no '.join(missing)}")
     count = _integer("num_boxes", given["count"]) if "count" in given else None
     arrays = {name: _array(name, given[name], count) for name in _NAMES if name not in _SIZES and name in given}
-    if arrays["features"].ndim != 2 or arrays["boxes"].ndim != 2:
+    if arrays["features"].ndim != 2 or arrays["boxes"].ndim != 2 or not arrays["features"].shape[1]:
         raise Unusable(f"features {arrays['features'].shape}, boxes {arrays['boxes'].shape}; wanted [N, D] and [N, 4]")
     rows = min(len(arrays["features"]), len(arrays["boxes"]), *([] if count is None else [count]))
     if not rows:
@@ -169,16 +168,16 @@ def _per_region(arrays: dict[str, NDArray[Any]], rows: int) -> dict[str, NDArray
     Labels that stand beside probabilities are left out: those say it better, and one project's are wrong.
     """
     others: dict[str, NDArray[Any]] = {}
-    better = "probabilities" in arrays and arrays["probabilities"].ndim == 2
+    better = "probabilities" in arrays and arrays["probabilities"].ndim == 2 and arrays["probabilities"].shape[1] > 1
     for name, values in arrays.items():
         if name in ("features", "boxes") or (name == "labels" and better):
             continue
         if len(values) < rows:
             raise Unusable(f"{name}: {len(values)} of them for {rows} boxes")
         others[name] = values[:rows]
-        if name != "probabilities":
+        if name != "probabilities" or not better:
             others[name] = others[name].reshape(rows, -1)[:, 0]
-    if "probabilities" in others and others["probabilities"].ndim == 1:  # "cls_prob" of the best class only
+    if "probabilities" in others and not better:  # "cls_prob" of the best class only
         others.setdefault("confidence", others["probabilities"])
         del others["probabilities"]
     if not {"attributes", "attribute_confidence"} <= others.keys():
@@ -243,8 +242,9 @@ def regions_of(found: Found, info: ExtractorInfo, feature_type: str = "float16",
         raise Unusable(f"{found.features.shape[1]} features a region, the others have {info.feature_size}")
     for name in ("features", "boxes", "confidence", "probabilities", "attribute_confidence"):
         _check_finite(name, getattr(found, name))
-    if feature_type == "float16" and np.abs(found.features).max() > _LARGEST_FLOAT16:
-        raise Unusable("a feature beyond 65504, which float16 cannot hold; import into a store of float32")
+    largest = float(np.finfo(feature_type).max)
+    if np.abs(found.features).max() > largest:
+        raise Unusable(f"a feature beyond {largest:.6g}, which {feature_type} cannot hold")
     found = _with_classes(found, info)
     if found.confidence is not None:
         found = _rows(found, np.argsort(-found.confidence.astype(np.float32), kind="stable"))
@@ -285,6 +285,7 @@ def _with_classes(found: Found, info: ExtractorInfo) -> Found:
     first = int(bool(info.classes) and info.classes[0].strip("_").lower() == BACKGROUND)
     labels, confidence, given = found.labels, found.confidence, found.probabilities
     if given is not None and info.classes:
+        _check_shares("class probabilities", given)
         given = _aligned(given, len(info.classes), first)
         objects = given[:, first:]
         labels = objects.argmax(1)
@@ -342,7 +343,10 @@ def _shares(name: str, values: NDArray[Any] | None, count: int) -> NDArray[np.fl
     """Numbers in 0..1; ones where nothing is known. Rounding may have brought them a little outside."""
     if values is None:
         return np.ones(count, np.float32)
-    shares = values.astype(np.float32)
-    if shares.min() < -0.01 or shares.max() > 1.01:
-        raise Unusable(f"{name} from {shares.min():.3g} to {shares.max():.3g}, wanted 0 to 1")
-    return shares.clip(0, 1)
+    _check_shares(name, values)
+    return values.astype(np.float32).clip(0, 1)
+
+
+def _check_shares(name: str, values: NDArray[Any]) -> None:
+    if values.min() < -0.01 or values.max() > 1.01:
+        raise Unusable(f"{name} from {values.min():.3g} to {values.max():.3g}, wanted 0 to 1")
