@@ -66,8 +66,9 @@ class Regions:
 
     def select(self, which: Any) -> Regions:
         """The regions at `which` (a slice, indices or booleans), in that order."""
-        rows = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "image_size"}
-        return replace(self, **{name: None if value is None else value[which] for name, value in rows.items()})
+        rows: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "image_size"}
+        chosen: dict[str, Any] = {name: None if value is None else value[which] for name, value in rows.items()}
+        return replace(self, **chosen)
 
     def locations(self) -> NDArray[np.float32]:
         """float32 [N, 5]: see `location_numbers`."""
