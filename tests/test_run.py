@@ -223,3 +223,12 @@ def test_a_start_changes_nothing_of_the_plan_but_the_model(corpus: Corpus, run: 
     model, found = started(plan, str(run[0]), corpus, corpus.tokenizer())
     assert found == replace(plan, model=model.config)
     assert json.loads((run[0] / "config.json").read_text()) == model.config.to_json()
+
+
+def test_regions_without_classes_cannot_be_hidden(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Corpus, "extractor", replace(corpus.extractor, classes=()))
+    with pytest.raises(InterbertError, match="no classes.*stages.regions=none"):
+        trained(corpus, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -53,6 +53,11 @@ def pretrain(
     if isinstance(corpus, Corpora) and len(corpus.held_out_elsewhere):
         log.info("%d training pictures left out: another corpus holds them out", len(corpus.held_out_elsewhere))
     tokenizer = corpus.tokenizer()
+    if not corpus.extractor.classes and any(stage.regions != "none" for stage in plan.stages):
+        raise InterbertError(
+            f"the regions of '{corpora[0]}' have no classes, so hidden regions have no target; "
+            "hide none, with  --set stages.regions=none , or give regions with classes"
+        )
     plan = replace(plan, model=fitted(plan.model, corpus, tokenizer))
     seed = plan.training.seed
     torch.manual_seed(seed)
