@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from interbert.training.report import Example, write_report
+from interbert.training import report
+from interbert.training.report import Example, Picture, Shown, Table, write_report
 from interbert.webpage import chart, picture_uri
 
 LINES = [
@@ -108,3 +109,23 @@ def test_a_picture_is_made_small_and_a_missing_one_is_none(tmp_path: Path) -> No
     assert uri is not None
     assert len(uri) < 2000
     assert picture_uri(tmp_path / "none.png") is None
+
+
+def test_boxes_are_drawn_into_a_picture_and_a_missing_one_is_said(run: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (300, 200), "white").save(tmp_path / "white.png")
+    whole = Picture(tmp_path / "white.png", boxes=((0.0, 0.0, 1.0, 1.0),))
+    drawn = report._with_boxes(whole)
+    assert drawn is not None
+    assert drawn.size == (144, 96)
+    assert drawn.getpixel((0, 50)) == drawn.getpixel((143, 95)) == (224, 122, 31)
+    assert drawn.getpixel((70, 50)) == (255, 255, 255)
+    assert report._with_boxes(Picture(tmp_path / "none.png", boxes=whole.boxes)) is None
+    text = write_report(run, shown=[Shown("a dog", "no", False, (Picture(tmp_path / "none.png"),))]).read_text()
+    assert "the picture is not there any more" in text
+
+
+def test_a_table_stands_in_the_report_with_its_cells_escaped(run: Path) -> None:
+    table = Table(("ours", "paper"), (("recall_at_1", ("<0.5>", "0.619")),))
+    text = write_report(run, table=table).read_text(encoding="utf-8")
+    assert "<td>recall at 1</td><td class=number>&lt;0.5&gt;</td><td class=number>0.619</td>" in text
+    assert "<h2>Figures</h2>" not in write_report(run, table=Table((), ())).read_text(encoding="utf-8")
