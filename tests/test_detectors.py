@@ -178,6 +178,15 @@ def test_a_box_that_reaches_out_of_the_picture_is_cut() -> None:
     assert regions.boxes.tolist() == [[75, 0, 100, 50]]
 
 
+def test_the_boxes_of_a_huge_picture_are_in_its_own_pixels(detectors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    extractor, image = TransformersExtractor(str(detectors / "detr")), drawn_picture(200, 150)
+    (before,) = extractor.extract([image])
+    monkeypatch.setattr("interbert.vision.detectors.LARGEST_PIXELS", 10_000)
+    (after,) = extractor.extract([image])
+    assert after.image_size == before.image_size == (200, 150)
+    np.testing.assert_allclose(after.boxes[0], before.boxes[0], atol=10)
+
+
 def test_a_picture_without_any_box_costs_that_picture() -> None:
     with pytest.raises(ImageError, match="no box in a picture of 10 x 10"):
         best_regions(torch.zeros(1, 2), torch.tensor([[20.0, 0, 30, 5]]), torch.ones(1, 1), (10, 10), Limits())

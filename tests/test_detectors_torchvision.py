@@ -15,7 +15,7 @@ from detector_helpers import drawn_picture
 from torch import Tensor, nn
 
 from interbert.errors import InterbertError, UsageError
-from interbert.vision import detectors_torchvision
+from interbert.vision import detectors, detectors_torchvision
 from interbert.vision.boxes import box_iou
 from interbert.vision.detectors_torchvision import ARCHITECTURES, TorchvisionExtractor, checked_digest
 from interbert.vision.extractor import Extractor, Limits
@@ -149,7 +149,7 @@ def test_what_is_sent_to_a_worker_has_no_weights(model: StandIn) -> None:
 
 
 def test_a_huge_picture_is_made_smaller_first(model: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detectors_torchvision, "LARGEST_PIXELS", 2500)
+    monkeypatch.setattr(detectors, "LARGEST_PIXELS", 2500)
     pixels = detectors_torchvision._tensor(drawn_picture(100, 101))
     assert pixels.shape == (3, 34, 34)  # by three; two would leave more than 2,500
     (regions,) = TorchvisionExtractor(NAME).extract([drawn_picture(160, 120)])

@@ -146,6 +146,16 @@ def test_a_picture_given_as_an_object_is_not_changed():
     assert image.getpixel((0, 0)) == (255, 0, 0)
 
 
+def test_what_is_given_back_is_detached_from_file_and_object(tmp_path: Path):
+    image = Image.new("RGB", (4, 4), "red")
+    image.save(tmp_path / "red.png")
+    for source in (image, tmp_path / "red.png"):
+        opened = open_image(source)
+        opened.paste("blue", (0, 0, 4, 4))
+        assert opened is not image
+    assert image.getpixel((0, 0)) == open_image(tmp_path / "red.png").getpixel((0, 0)) == (255, 0, 0)
+
+
 def test_the_hash_of_a_picture_darker_to_the_right_is_all_ones():
     falling = np.tile(np.linspace(250, 0, 90, dtype=np.uint8), (80, 1))
     assert perceptual_hash(Image.fromarray(falling)) == 2**64 - 1

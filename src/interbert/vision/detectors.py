@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import json
 import logging
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -42,6 +44,9 @@ MODEL_TYPES: dict[str, Literal["softmax", "sigmoid"]] = {
     "d_fine": "sigmoid",
 }
 """Which detectors can be read, and how their logits become probabilities. In either way these don't sum to 1."""
+
+LARGEST_PIXELS = 12_000_000
+"""Larger pictures are made smaller by a whole factor before all else: as numbers they would need gigabytes."""
 
 _CONFIG, _PICTURES = "config.json", "preprocessor_config.json"
 _CHANGES_NOTHING = {  # what folders of the same model may differ in, and names, which stand in `classes`
@@ -70,7 +75,12 @@ class TransformersExtractor(Extractor):
             feature_size=config.d_model,
             classes=tuple(str(config.id2label[at]) for at in range(config.num_labels)),
             weights_sha256=digest(weights_in(folder)),
-            settings={**asdict(self.limits), "model_type": config.model_type, "config_sha256": _config_digest(folder)},
+            settings={
+                **asdict(self.limits),
+                "model_type": config.model_type,
+                "config_sha256": _config_digest(folder),
+                "largest_pixels": LARGEST_PIXELS,
+            },
         )
 
     def extract(self, images: Sequence[Picture]) -> list[Regions]:
@@ -110,6 +120,16 @@ def corners(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """
     centres, sides = boxes[:, :2], boxes[:, 2:]
     return torch.cat([centres - sides / 2, centres + sides / 2], 1) * boxes.new_tensor([*size, *size])
+
+
+def bounded(image: Image.Image) -> NDArray[np.uint8]:
+    """The pixels [h, w, 3] of a picture, made smaller where it has more than `LARGEST_PIXELS`.
+
+    >>> bounded(Image.new("RGB", (6001, 2001))).shape, bounded(Image.new("RGB", (4000, 3000))).shape
+    ((1001, 3001, 3), (3000, 4000, 3))
+    """
+    factor = math.ceil(math.sqrt(image.width * image.height / LARGEST_PIXELS))
+    return np.asarray(image.reduce(factor) if factor > 1 else image)
 
 
 def best_regions(
@@ -222,7 +242,7 @@ def _loaded(folder: Path) -> tuple[Any, Any]:
 
 def _prepared(processor: Any, image: Image.Image) -> Any:
     try:  # the format is said, because a picture of height 3 looks like one of three channels
-        return processor(images=np.asarray(image), input_data_format="channels_last", return_tensors="pt")
+        return processor(images=bounded(image), input_data_format="channels_last", return_tensors="pt")
     except ValueError as error:
         raise ImageError(
             f"a picture of {image.width} x {image.height} pixels cannot be prepared for the detector "

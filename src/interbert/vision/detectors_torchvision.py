@@ -6,8 +6,8 @@ most probable class. As in bottom-up attention, whose features these resemble mo
 
 from __future__ import annotations
 
+import importlib
 import logging
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,14 +16,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from interbert.batch import Regions
 from interbert.errors import InterbertError, UsageError, unknown_name
-from interbert.vision.detectors import best_regions, device_here
+from interbert.vision.detectors import LARGEST_PIXELS, best_regions, bounded, device_here
 from interbert.vision.extractor import Extractor, Limits, Picture
 from interbert.vision.hub import digest
 from interbert.vision.images import open_image
@@ -39,7 +38,6 @@ ARCHITECTURES = (
 )
 FEATURE_SIZE = 1024  # of the box heads of all of them
 OVERLAP = 0.5  # IoU above which a region yields to a better one of its class; as in torchvision
-LARGEST_PIXELS = 12_000_000  # larger pictures are made smaller by a whole factor first, or their floats need gigabytes
 
 
 @dataclass(frozen=True)
@@ -129,13 +127,12 @@ class TorchvisionExtractor(Extractor):
 def import_torchvision() -> Any:
     """The package torchvision. Raises InterbertError where it is not installed, or was built for another torch."""
     try:
-        import torchvision
+        return importlib.import_module("torchvision")
     except Exception as error:  # a build for another torch raises RuntimeError
         raise InterbertError(
             f"extractors 'torchvision:…' need the package torchvision of this torch {torch.__version__} "
             f"({str(error).strip()}): pip install 'interbert[torchvision]'"
         ) from error
-    return torchvision
 
 
 def published_weights(architecture: str) -> Any:
@@ -171,6 +168,4 @@ def checked_digest(path: Path) -> str:
 
 def _tensor(image: Image.Image) -> Tensor:
     """float32 [3, h, w] in 0..1, where the detector runs."""
-    factor = math.ceil(math.sqrt(image.width * image.height / LARGEST_PIXELS))
-    pixels = np.asarray(image.reduce(factor) if factor > 1 else image)
-    return torch.tensor(pixels).permute(2, 0, 1).to(device_here()).float() / 255
+    return torch.tensor(bounded(image)).permute(2, 0, 1).to(device_here()).float() / 255

@@ -55,7 +55,7 @@ def _decoded(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
         )
     try:
         image.load()
-        return _rgb(ImageOps.exif_transpose(image))
+        return _rgb(ImageOps.exif_transpose(image))  # always a copy, detached from its file
     except Exception as error:  # decoders of damaged files raise nearly everything
         raise ImageError(f"{name} is damaged: {_reason(error)}; replace it or leave it out") from error
 
@@ -78,7 +78,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         colours = image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
         ground = Image.new("RGBA", colours.size, "white")
         return Image.alpha_composite(ground, colours).convert("RGB")
-    return image.copy() if image.mode == "RGB" else image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _brightness(values: NDArray[np.float64]) -> NDArray[np.float64]:
