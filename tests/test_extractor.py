@@ -15,6 +15,7 @@ from interbert.cli.pictures import extract
 from interbert.errors import InterbertError, UsageError
 from interbert.files import sha256_of
 from interbert.vision import embedded_weights
+from interbert.vision import extractor as extractor_module
 from interbert.vision.embedded import EmbeddedExtractor, Selection
 from interbert.vision.extractor import ELSEWHERE, EXTRACTORS, FORMS, Extractor, Limits, Picture
 from interbert.vision.provenance import ExtractorInfo
@@ -146,12 +147,19 @@ def test_the_environment_does_not_speak_of_other_extractors(placed: Path, monkey
     assert made.info.name == f"placed:{placed}"
 
 
-def test_the_example_of_the_documentation_is_an_extractor():
+def test_the_example_of_the_documentation_is_an_extractor(monkeypatch: pytest.MonkeyPatch):
     text = (Path(__file__).parents[1] / "docs" / "new-extractor.md").read_text("utf-8")
+    monkeypatch.setattr(extractor_module, "EXTRACTORS", dict(EXTRACTORS))
     names: dict[str, Any] = {}
-    exec(text.split("```python\n")[1].split("```")[0], names)
-    (regions,) = names["MeanColour"]().extract([Image.new("RGB", (4, 2), (10, 20, 30))])
+    for block in text.split("```python\n")[1:]:
+        exec(block.split("```")[0], names)
+    (regions,) = Extractor.from_name("mean-colour").extract([Image.new("RGB", (4, 2), (10, 20, 30))])
     assert regions.features.tolist() == [[10, 20, 30]]
+
+
+def test_the_documentation_lists_every_extractor():
+    text = (Path(__file__).parents[1] / "docs" / "new-extractor.md").read_text("utf-8")
+    assert all(f"| `{form}` |" in text for form in FORMS.values())
 
 
 @pytest.mark.parametrize(("max_regions", "cells"), [(36, 16), (16, 9), (10, 9), (2, 1)])
