@@ -142,3 +142,20 @@ def test_numbers_are_of_32_bits_where_the_rest_is_of_16(tmp_path: Path) -> None:
         said = outputs_of(model, batch_of(task, *range(6)))
     assert said.dtype == torch.float32
     assert (said != said.bfloat16().float()).any()
+
+
+def test_long_texts_are_cut_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        task = opened(tmp_path, Rte, max_tokens=7)
+        assert max(task.lengths) == 7
+    assert "4 of 6 texts are longer than 7 tokens: cut" in caplog.text
+
+
+@pytest.mark.parametrize("task", [Cola, Stsb])
+def test_without_a_validation_split_there_is_nothing_to_validate_or_show(tmp_path: Path, task: type[Glue]) -> None:
+    folder_of(tmp_path, task)
+    (tmp_path / "dev.tsv").unlink()
+    found = task.open(tmp_path, GlueOptions(), given("glue"))
+    model = task_model(found.head(CONFIG))
+    assert found.validate(model) == {}
+    assert found.examples(model, 3) == []

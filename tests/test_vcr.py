@@ -181,3 +181,11 @@ def test_finetuning_learns_the_choices(tmp_path: Path) -> None:
     run, regions = saved_run(tmp_path / "run"), store(tmp_path)
     found = finetune("vcr", tmp_path / "data", str(run), tmp_path / "out", plan, store=regions, progress=False)
     assert found.validation["q_to_ar"] == 1.0
+
+
+def test_without_a_validation_split_there_is_nothing_to_validate_or_show(tmp_path: Path) -> None:
+    written(tmp_path / "data" / "train.jsonl", [row(0)])
+    task = Vcr.open(tmp_path / "data", VcrOptions(), given("vcr", store=store(tmp_path)))
+    model = task_model(task.head(CONFIG))
+    assert task.validate(model) == {}
+    assert task.examples(model, 3) == []

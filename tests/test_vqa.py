@@ -204,3 +204,16 @@ def test_finetuning_learns_the_answers_and_keeps_them(tmp_path: Path) -> None:
     )
     assert found.validation["vqa_score"] == 1.0
     assert json.loads((tmp_path / "out" / "task.json").read_text())["facts"]["answers"] == ["no", "yes"]
+
+
+def test_long_questions_are_cut_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    task = opened(tmp_path, rows=[*ROWS, row(0, "dog " * 40, "yes", "yes")])
+    assert max(len(one.words) for one in task.part("train").asked) == CONFIG.max_text_tokens
+    assert "1 of 9 questions are longer than 24 tokens: cut" in caplog.text
+
+
+def test_without_a_validation_split_there_is_nothing_to_validate_or_show(tmp_path: Path) -> None:
+    task = opened(tmp_path, validation=())
+    model = task_model(task.head(CONFIG))
+    assert task.validate(model) == {}
+    assert task.examples(model, 3) == []

@@ -7,6 +7,7 @@ and this recipe; they differ in the run that they start from.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,7 @@ from interbert.tasks.task import Asked, Given, Task, TaskModel, measured
 from interbert.tasks.texts import joined, pieces_of
 from interbert.training.report import Shown
 
+log = logging.getLogger(__name__)
 Metric = Callable[[NDArray[np.float64]], float]
 BATCH = 128  # examples at a time where nothing is trained
 HEAD_DROPOUT = 0.1  # BERT's; 0 in a model whose dropout is 0
@@ -93,6 +95,10 @@ class Glue(Task):
         tokenizer = self.given.tokenizer
         first = pieces_of([example.first for example in examples], tokenizer)
         second = pieces_of([example.second or "" for example in examples], tokenizer)
+        added = 2 if len(self.kind.texts) == 1 else 3  # [CLS] and [SEP]
+        cut = sum(len(one) + len(two) + added > self.max_tokens for one, two in zip(first, second, strict=True))
+        if cut:
+            log.info("%d of %d texts are longer than %d tokens: cut", cut, len(examples), self.max_tokens)
         return [
             joined(one, None if example.second is None else two, self.max_tokens, tokenizer)
             for example, one, two in zip(examples, first, second, strict=True)

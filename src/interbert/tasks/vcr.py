@@ -39,7 +39,7 @@ class VcrOptions:
     """Settings of the task."""
 
     choices: Literal["both", "answer", "rationale"] = "both"  # what is trained: Q->A, QA->R, or one model for both
-    max_tokens: int = 128  # of a text with its choice; a model that reads fewer is given what it reads
+    max_tokens: int = 128  # of a text with its choice, longer ones are cut; at most what the model reads
     stand_ins: bool = False  # a picture that the store lacks gets regions made of its objects' classes and boxes
     metadata: str | None = None  # the folder of the pictures' json files; None: the data's, and beside the pictures
     validation_questions: int = 1000  # of the validation split, drawn by the seed, answered while training

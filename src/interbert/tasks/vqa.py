@@ -146,7 +146,10 @@ class Vqa(Task):
 
     def _read(self, questions: Sequence[Question], training: bool) -> Part:
         part, limit = Part([]), self.given.config.max_text_tokens
-        words = self.given.tokenizer.encode_many([question.text for question in questions], limit)
+        words = self.given.tokenizer.encode_many([question.text for question in questions])
+        if cut := sum(len(ids) > limit for ids in words):
+            log.warning("%d of %d questions are longer than %d tokens: cut", cut, len(questions), limit)
+        words = [ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]] for ids in words]
         for question, ids in zip(questions, words, strict=True):
             if training and not soft_targets(question.answers, self.places):
                 part.left_out["no answer of it is in the vocabulary"] += 1
