@@ -247,6 +247,19 @@ def test_weights_that_are_only_a_pickle_are_not_read(copied: Path) -> None:
         Extractor.from_name(f"hf:{copied}").info  # noqa: B018
 
 
+def test_a_program_in_the_folder_is_not_run(copied: Path) -> None:
+    (copied / "own.py").write_text(f"open({str(copied / 'was-run')!r}, 'w')\nclass Own: pass\n")
+    edit_json(copied / "config.json", auto_map={"AutoConfig": "own.Own", "AutoModelForObjectDetection": "own.Own"})
+    (regions,) = TransformersExtractor(str(copied)).extract([drawn_picture()])
+    assert len(regions) >= 10
+    edit_json(
+        copied / "preprocessor_config.json", image_processor_type="Own", auto_map={"AutoImageProcessor": "own.Own"}
+    )
+    with pytest.raises(InterbertError, match="transformers cannot load"):
+        TransformersExtractor(str(copied)).extract([drawn_picture()])
+    assert not (copied / "was-run").exists()
+
+
 def test_weights_cut_in_the_middle_are_an_error(copied: Path) -> None:
     weights = copied / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])

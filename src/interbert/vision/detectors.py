@@ -49,6 +49,10 @@ LARGEST_PIXELS = 12_000_000
 """Larger pictures are made smaller by a whole factor before all else: as numbers they would need gigabytes."""
 
 _CONFIG, _PICTURES = "config.json", "preprocessor_config.json"
+_LOCAL = {
+    "local_files_only": True,
+    "trust_remote_code": False,
+}  # nothing is fetched, and no program of the folder is run
 _CHANGES_NOTHING = {  # what folders of the same model may differ in, and names, which stand in `classes`
     "_name_or_path", "architectures", "dtype", "id2label", "label2id", "processor_class", "torch_dtype",
     "transformers_version",
@@ -194,7 +198,7 @@ def _config(folder: Path) -> Any:
         )
     transformers = import_transformers()
     with _reasons(folder), _silent(transformers):
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = transformers.AutoConfig.from_pretrained(folder, **_LOCAL)
     if sorted(config.id2label) != list(range(config.num_labels)):
         raise InterbertError(f"'{folder / _CONFIG}' does not name classes 0 to {config.num_labels - 1}; mend id2label")
     return config
@@ -224,9 +228,9 @@ def _loaded(folder: Path) -> tuple[Any, Any]:
     transformers = import_transformers()
     with _reasons(folder), _silent(transformers):
         # Pillow's arithmetic also where torchvision is installed: the same numbers everywhere
-        processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
+        processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", **_LOCAL)
         model, report = transformers.AutoModelForObjectDetection.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
+            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **_LOCAL
         )
     wrong = [*report["missing_keys"], *report["mismatched_keys"]]
     if wrong:
