@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from interbert.metrics import (
     accuracy,
     bootstrap_interval,
-    f1,
     kendall,
     matthews,
     pearson,
@@ -66,11 +65,6 @@ def test_matthews_of_a_single_class_is_0() -> None:
     assert matthews([1, 1, 1], [1, 1, 1]) == 0.0
 
 
-def test_f1_counts_the_positive_class_alone() -> None:
-    assert f1([1, 1, 1, 0], [1, 0, 0, 0]) == 0.5  # precision 1/3, recall 1
-    assert f1([0, 0], [0, 0]) == 0.0
-
-
 def test_pearson_of_numbers_that_a_person_can_check() -> None:
     assert pearson([1, 2, 3], [2, 4, 6]) == 1.0
     assert math.isclose(pearson([0, 0, 1, 1], [0, 1, 0, 2]), 0.5 / math.sqrt(1 * 2.75))
@@ -94,7 +88,7 @@ def test_correlations_of_a_constant_are_not_a_number() -> None:
 
 
 def test_correlations_refuse_lists_of_two_lengths() -> None:
-    for metric in (pearson, spearman, kendall, matthews, f1):
+    for metric in (pearson, spearman, kendall, matthews):
         with pytest.raises(ValueError, match="two of one length"):
             metric([1, 2, 3], [1, 2])
 
@@ -135,9 +129,7 @@ def test_classes_are_scored_as_scikit_learn_does() -> None:
     theirs = pytest.importorskip("sklearn.metrics")
     for predicted, wanted in lists_of_classes():
         assert math.isclose(matthews(predicted, wanted), theirs.matthews_corrcoef(wanted, predicted), abs_tol=1e-12)
-        if predicted.max() < 2:
-            assert math.isclose(f1(predicted, wanted), theirs.f1_score(wanted, predicted, zero_division=0))
-            assert math.isclose(accuracy(predicted, wanted), theirs.accuracy_score(wanted, predicted))
+        assert math.isclose(accuracy(predicted, wanted), theirs.accuracy_score(wanted, predicted))
 
 
 @pytest.mark.filterwarnings("ignore:An input array is constant")

@@ -75,18 +75,6 @@ def matthews(predicted: ArrayLike, wanted: ArrayLike) -> float:
     return float((count * table.trace() - given @ true) / spread) if spread else 0.0
 
 
-def f1(predicted: ArrayLike, wanted: ArrayLike, positive: int = 1) -> float:
-    """The harmonic mean of precision and recall of the class `positive`; 0 where it is neither predicted nor wanted.
-
-    >>> f1([1, 1, 0, 0], [1, 0, 1, 0])
-    0.5
-    """
-    found, true = np.asarray(predicted) == positive, np.asarray(wanted) == positive
-    _alike(found, true)
-    either = int(found.sum() + true.sum())
-    return float(2 * (found & true).sum() / either) if either else 0.0
-
-
 def pearson(first: ArrayLike, second: ArrayLike) -> float:
     """The linear correlation of two lists of numbers; NaN where either is constant or has fewer than two.
 
