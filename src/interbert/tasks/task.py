@@ -135,6 +135,7 @@ class ChoiceBatch(Batch):
 def choice_loss(scores: Tensor, batch: ChoiceBatch) -> Tensor:
     """Cross-entropy over each group's scores, summed over the groups. scores: [B], B = G * choices.
 
+    >>> import torch
     >>> batch = ChoiceBatch(["a", "b", "c", "d"], choices=4, right=torch.tensor([0]))
     >>> round(float(choice_loss(torch.zeros(4), batch)), 3)      # ln 4
     1.386
