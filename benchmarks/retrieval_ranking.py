@@ -2,10 +2,10 @@
 
     python benchmarks/retrieval_ranking.py [--preset paper --texts 10 --pictures 16 --rounds 3]
 
-Random weights; drawn pictures of 90 to 100 regions, 2048 numbers each (A.2); captions with the lengths of Flickr30k's in
-word pieces, tenth by tenth. The other side gives the model one pair at a time, padded to 36 + 101 positions. One thread;
-rounds interleaved; medians by processor time, and by the clock. "as it comes" is PyTorch's float32; the rows of equal
-arithmetic say what is left of the ratio then: the work that is not done. Prints one JSON object.
+Random weights; drawn pictures of 90 to 100 regions, 2048 numbers each (A.2); captions with the lengths of Flickr30k's
+in word pieces, tenth by tenth. The other side gives the model one pair at a time, padded to 36 + 101 positions. One
+thread; rounds interleaved; medians by processor time, and by the clock. "as it comes" is PyTorch's float32; the rows of
+equal arithmetic say what is left of the ratio then: the work that is not done. Prints one JSON object.
 """
 
 from __future__ import annotations
