@@ -142,6 +142,22 @@ def test_what_is_done_is_committed_from_time_to_time(tmp_path: Path, monkeypatch
     assert commits[:2] == [2, 4]
 
 
+def test_a_large_picture_which_is_decoded_again_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pictures(tmp_path / "in", 2)
+    upright, exif = Image.new("RGB", (4, 8), "red"), Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    upright.save(tmp_path / "in" / "turned.png", exif=exif)
+    sources = image_sources(tmp_path / "in")
+    extract_images(sources, Corner(), tmp_path / "held", progress=False, mirrored=True)
+    monkeypatch.setattr(extraction, "_HELD_PIXELS", 31)
+    extract_images(sources, Corner(), tmp_path / "again", progress=False, mirrored=True)
+    held, again = RegionStore(tmp_path / "held"), RegionStore(tmp_path / "again")
+    assert list(held) == list(again)
+    assert all((held[id].features == again[id].features).all() for id in held)
+    assert again["turned"].image_size == held["turned"].image_size == (8, 4)
+    assert [held.info(id) for id in held] == [again.info(id) for id in again]
+
+
 def test_mirrored_pictures_are_stored_beside_theirs(tmp_path: Path):
     sources = pictures(tmp_path / "in", 2)
     extract_images(sources[:1], Corner(), tmp_path / "out", progress=False)

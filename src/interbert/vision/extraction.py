@@ -50,6 +50,7 @@ COMMIT_PICTURES = 64
 _FEW = 16  # pictures for which starting processes costs more than it saves
 _AHEAD = 4  # pictures a worker has waiting
 _KILLED_IN_A_ROW = 3  # so many pictures that kill their worker are no accident of one picture
+_HELD_PIXELS = 12_000_000
 _FAILURES = "failures.jsonl"
 
 
@@ -272,10 +273,13 @@ def _extracted(extractor: Extractor, task: _Task) -> _Result:
     try:
         content = _content(task.source.path)
         image = open_image(content)
-        views = tuple(
-            (_view_id(task.source, mirrored), extractor.extract([_view(image, mirrored)])[0]) for mirrored in task.views
-        )
         info = ImageInfo(readable(task.source.path), hashlib.sha256(content).hexdigest(), perceptual_hash(image))
+        held = image if image.width * image.height <= _HELD_PIXELS else None
+        del image
+        views = tuple(
+            (_view_id(task.source, mirrored), extractor.extract([_view(content, held, mirrored)])[0])
+            for mirrored in task.views
+        )
         return _Result(task.source, views, info)
     except ImageError as error:
         return _Result(task.source, failure=str(error))
@@ -294,8 +298,11 @@ def _content(path: Path) -> bytes:
         raise ImageError(f"the file cannot be read: {error.strerror}") from error
 
 
-def _view(image: Image.Image, mirrored: bool) -> Image.Image:
-    return ImageOps.mirror(image) if mirrored else image
+def _view(content: bytes, held: Image.Image | None, mirrored: bool) -> Image.Image | bytes:
+    """held: the decoded picture, or None for a large one: it is decoded again, not held beside the extractor's own."""
+    if mirrored:
+        return ImageOps.mirror(open_image(content) if held is None else held)
+    return content if held is None else held
 
 
 @contextmanager

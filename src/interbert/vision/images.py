@@ -30,7 +30,7 @@ def open_image(source: str | Path | bytes | Image.Image, max_pixels: int = 50_00
     if isinstance(source, Image.Image):
         return _decoded(source, name, max_pixels)
     with _opened(source, name, max_pixels) as image:
-        return _decoded(image, name, max_pixels)
+        return _decoded(image, name, max_pixels, own=isinstance(source, bytes))
 
 
 def _opened(source: str | Path | bytes, name: str, max_pixels: int) -> Image.Image:
@@ -47,7 +47,8 @@ def _opened(source: str | Path | bytes, name: str, max_pixels: int) -> Image.Ima
         raise ImageError(f"{name} cannot be read as a picture: {_reason(error)}") from error
 
 
-def _decoded(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
+def _decoded(image: Image.Image, name: str, max_pixels: int, *, own: bool = False) -> Image.Image:
+    """own: nobody else has the picture, and no file is mapped in it: it may be given back without a copy."""
     if image.width * image.height > max_pixels:
         raise ImageError(
             f"{name} has {image.width} x {image.height} pixels, which is more than the limit of {max_pixels:,}; "
@@ -55,7 +56,10 @@ def _decoded(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
         )
     try:
         image.load()
-        return _rgb(ImageOps.exif_transpose(image))  # always a copy, detached from its file
+        if own:
+            ImageOps.exif_transpose(image, in_place=True)
+            return _rgb(image)
+        return _rgb(ImageOps.exif_transpose(image))  # always a copy
     except Exception as error:  # decoders of damaged files raise nearly everything
         raise ImageError(f"{name} is damaged: {_reason(error)}; replace it or leave it out") from error
 
