@@ -25,7 +25,7 @@ from interbert.vision.bottom_up_config import BottomUpConfig, BottomUpSizes
 from interbert.vision.bottom_up_input import Resized
 from interbert.vision.bottom_up_pool import RoiPool
 
-_CHUNK = {"cpu": 16, "cuda": 128}  # regions that res5 sees at once: 1.6 MB each between two layers
+_CHUNK = {"cpu": 8, "cuda": 128}  # regions that res5 sees at once: 1.6 MB each between two layers
 _STRIDE = 16
 
 
@@ -182,7 +182,6 @@ class BottomUp(nn.Module):
         self.res5 = _stage(sizes.blocks[3], 4 * out, 8 * width, 8 * out, dilation=2)
         self.rpn = ProposalHead(sizes, scores=2 if config.caffe else 1)
         self.heads = RegionHead(sizes, boxes=sizes.classes + (1 if config.caffe else 0))
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def device(self) -> torch.device:
@@ -239,9 +238,9 @@ class BottomUp(nn.Module):
     def found(self, states: Tensor, boxes: Tensor) -> Found:
         """What res5 and the heads make of boxes [P, 4] (resized pixels) on res4. No box is cut or moved here."""
         pool, step = self.pool(states, boxes), _CHUNK.get(self.device.type, 32)
-        parts = [slice(at, at + step) for at in range(0, len(boxes), step)]
-        means = [self.region_maps(pool.pooled(part)).float().mean((2, 3)) for part in parts]
-        features = torch.cat(means) if means else states.new_zeros(0, self.sizes.features)
+        features = states.new_empty(len(boxes), self.sizes.features)  # small results among large ones scatter the heap
+        for part in (slice(at, at + step) for at in range(0, len(boxes), step)):
+            features[part] = self.region_maps(pool.pooled(part)).float().mean((2, 3))
         with _exact(self.device):
             classes, attributes, deltas = self.heads(features)
         return Found(features.cpu(), classes.cpu(), attributes.cpu(), deltas.cpu(), self.config)

@@ -128,9 +128,15 @@ def bottom_up_from(tensors: Mapping[str, Tensor], config: BottomUpConfig, name: 
 
 
 def filled(model: BottomUp, state: Mapping[str, Tensor]) -> BottomUp:
-    """A network made without memory, with these weights, ready to be used."""
-    model.load_state_dict(state, assign=True)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    """A network made without memory, with copies of these weights, ready to be used.
+
+    Copies, since tensors of a safetensors file keep all of it in memory, and convolutions want their channels last.
+    """
+    formats = {4: torch.channels_last}
+    own = {
+        key: value.clone(memory_format=formats.get(value.ndim, torch.contiguous_format)) for key, value in state.items()
+    }
+    model.load_state_dict(own, assign=True)
     return model.requires_grad_(False).eval()
 
 
