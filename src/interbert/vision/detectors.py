@@ -49,10 +49,7 @@ LARGEST_PIXELS = 12_000_000
 """Larger pictures are made smaller by a whole factor before all else: as numbers they would need gigabytes."""
 
 _CONFIG, _PICTURES = "config.json", "preprocessor_config.json"
-_LOCAL = {
-    "local_files_only": True,
-    "trust_remote_code": False,
-}  # nothing is fetched, and no program of the folder is run
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}  # no program of the folder is run
 _CHANGES_NOTHING = {  # what folders of the same model may differ in, and names, which stand in `classes`
     "_name_or_path", "architectures", "dtype", "id2label", "label2id", "processor_class", "torch_dtype",
     "transformers_version",
