@@ -193,7 +193,7 @@ def score_matrix(
             for block, batch in zip(blocks, prepared, strict=True):
                 batch.words = words.expand(len(block), -1)
                 batch.words_valid = torch.ones_like(batch.words, dtype=torch.bool)
-                scores[row, block] = _margins(model, model(batch)).cpu().numpy()
+                scores[row, block] = _margins(model, model(batch, positions=1)).cpu().numpy()
             if on_progress is not None:
                 on_progress(1)
     return scores
