@@ -100,6 +100,12 @@ def test_what_is_no_config_is_an_error(tmp_path: Path, content: str) -> None:
         read_config(written(tmp_path, content))
 
 
+def test_half_a_config_is_an_error(tmp_path: Path) -> None:
+    content = published_yaml(small_detector("caffe")) | {"_BASE_": "base.yaml"}
+    with pytest.raises(InterbertError, match=r"builds on base\.yaml"):
+        read_config(written(tmp_path, content))
+
+
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InterbertError, match=r"nowhere\.yaml"):
         read_config(tmp_path / "nowhere.yaml")

@@ -193,10 +193,11 @@ class BottomUp(nn.Module):
         states = pixels[None].to(self.device).contiguous(memory_format=torch.channels_last)
         with _exact(self.device):
             states = F.max_pool2d(self.stem(states).relu_(), 3, 2, ceil_mode=True)
-            yield "stem", states
-            for name, stage in (("res2", self.res2), ("res3", self.res3), ("res4", self.res4)):
+        yield "stem", states
+        for name, stage in (("res2", self.res2), ("res3", self.res3), ("res4", self.res4)):
+            with _exact(self.device):
                 states = stage(states)
-                yield name, states
+            yield name, states
 
     def feature_map(self, pixels: Tensor) -> Tensor:
         """res4 of a picture: [1, 4 * res2, h, w]. pixels: [3, H, W]."""

@@ -145,6 +145,8 @@ def read_config(path: str | Path) -> PublishedConfig:
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
         raise InterbertError(f"'{path}' cannot be read as YAML ({why}); wanted the detector's config") from error
+    if isinstance(content, dict) and "_BASE_" in content:
+        raise InterbertError(f"'{path}' builds on {content['_BASE_']}; put the settings of both into one file")
     if isinstance(content, dict) and "model" in content:
         given = _Settings(content, path)
         return PublishedConfig(path, _unc(given), _stated(given, _UNC_SIZES))

@@ -46,8 +46,9 @@ class BottomUpExtractor(Extractor):
 
     max_regions, min_regions, min_confidence, rule: see `RegionChoice`.
     precision: of res5, the slow part; proposals are always found in fp32. "auto" is bf16 on a CUDA device that has it:
-    features are off by 0.3 %, and so a box in ten is another one. A CPU keeps to fp32, where all indices are those of
-    the published programs; "bf16" makes one with AVX512-BF16 or AMX about twice as fast.
+    features are off by 0.3 %, which may change the order of boxes and which of two that are near the limit is kept. A
+    CPU keeps to fp32, where all indices are those of the published programs; "bf16" makes one with AVX512-BF16 or AMX
+    about twice as fast.
     device: "auto" is CUDA where it is. Not part of the identity, nor is what "auto" came to.
     """
 

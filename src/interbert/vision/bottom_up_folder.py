@@ -1,7 +1,7 @@
 """Where a bottom-up detector lies: a converted folder, the published files as they are, or an id on the hub.
 
-A converted folder has `config.json`, `model.safetensors` (float32) and `extractor.json`, which carries
-the names of classes and attributes and the weights' digest.
+A converted folder has `config.json`, `model.safetensors` (float32) and `extractor.json`, which carries the names of
+classes and attributes and the weights' digest.
 """
 
 from __future__ import annotations
