@@ -182,6 +182,14 @@ def test_the_run_that_is_finetuned_is_not_written_over(corpus: Corpus, start: Pa
         done(corpus, start, start)
 
 
+def test_a_run_that_was_not_finetuned_is_not_written_over(corpus: Corpus, start: Path, tmp_path: Path) -> None:
+    other = tiny_run(tmp_path / "other", corpus, seed=2)
+    before = (other / "model.safetensors").read_bytes()
+    with pytest.raises(InterbertError, match="holds a run that was not finetuned"):
+        done(corpus, start, other)
+    assert (other / "model.safetensors").read_bytes() == before
+
+
 def test_several_processes_and_micro_batches_make_the_same_examples(corpus: Corpus, tmp_path: Path) -> None:
     whole = job_of(corpus, small_plan(1), tmp_path)
     parts = job_of(corpus, replace(small_plan(1), micro_batch_size=3), tmp_path)

@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from interbert.errors import InterbertError, UsageError
 from interbert.files import write_json
 from interbert.model.interbert import InterBert
 from interbert.settings import changed
-from interbert.tasks.finetuned import HEAD_FILE, TASK_FILE, read_task, write_task_report
+from interbert.tasks.finetuned import TASK_FILE, measuring, read_task, with_head, write_task_report
 from interbert.tasks.table import task_kind
-from interbert.tasks.task import Asked, Given, Task, TaskModel
+from interbert.tasks.task import Asked, Given, Task
 from interbert.text.tokenizer import Tokenizer
-from interbert.training.precision import autocast, chosen_precision, fast_matmul
+from interbert.training.precision import chosen_precision
 from interbert.vision.provenance import ExtractorInfo
 
 log = logging.getLogger(__name__)
@@ -69,7 +68,9 @@ def evaluate_task(
     kind = task_kind(name)
     options = changed(kind.default_options(), dict(_flat(known.get("options", {}))))
     task = kind.open(data, options, given)
-    model = _with_head(backbone, task, run, name, zero_shot)
+    if zero_shot and task.head(backbone.config) is not None:
+        raise UsageError(f"--zero-shot: {name} has a head of its own, which only finetuning gives")
+    model = with_head(backbone, task, run)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     arithmetic = chosen_precision(precision, device)
     asked = Asked(
@@ -83,7 +84,7 @@ def evaluate_task(
         submission=submission,
         progress=progress,
     )
-    with torch.inference_mode(), fast_matmul(), autocast(arithmetic, device):
+    with measuring(arithmetic, device):
         found = task.evaluate(model.to(device).eval(), asked)
     said = {"task": name, "run": str(run), "split": split, "zero_shot": zero_shot, "precision": arithmetic, **found}
     _keep(run, task, said)
@@ -100,15 +101,6 @@ def _finetuned_for(name: str, run: Path) -> dict[str, Any]:
     if known["task"] != name:
         raise InterbertError(f"run '{run}' was finetuned for {known['task']}, not for {name}")
     return known
-
-
-def _with_head(backbone: InterBert, task: Task, run: Path, name: str, zero_shot: bool) -> TaskModel:
-    head = task.head(backbone.config)
-    if head is not None:
-        if zero_shot:
-            raise UsageError(f"--zero-shot: {name} has a head of its own, which only finetuning gives")
-        head.load_state_dict(load_file(run / HEAD_FILE))
-    return TaskModel(backbone, head)
 
 
 def _flat(options: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import load_file
+
 from interbert.errors import InterbertError
 from interbert.files import write_json
+from interbert.model.interbert import InterBert
+from interbert.tasks.task import Task, TaskModel
+from interbert.training.precision import autocast, fast_matmul
 from interbert.training.report import Picture, Shown, Table, write_report
 
 TASK_FILE, HEAD_FILE, EXAMPLES_FILE = "task.json", "head.safetensors", "examples.json"
@@ -24,6 +31,21 @@ def read_task(run: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or "task" not in found:
         raise InterbertError(f"'{run / TASK_FILE}' does not describe a task; finetune again")
     return found
+
+
+def with_head(backbone: InterBert, task: Task, run: Path) -> TaskModel:
+    """A run's model with the task's head, read from the run where the task has one."""
+    head = task.head(backbone.config)
+    if head is not None:
+        head.load_state_dict(load_file(run / HEAD_FILE))
+    return TaskModel(backbone, head)
+
+
+@contextmanager
+def measuring(precision: str, device: torch.device) -> Iterator[None]:
+    """Inside, nothing is trained, and products are as fast as the device makes them. precision: "fp32" or "bf16"."""
+    with torch.inference_mode(), fast_matmul(), autocast(precision, device):
+        yield
 
 
 def write_examples(run: Path, examples: Sequence[Shown]) -> None:

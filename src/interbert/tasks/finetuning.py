@@ -24,13 +24,21 @@ from interbert.errors import InterbertError, UsageError
 from interbert.files import whole_file, write_json
 from interbert.model.interbert import InterBert
 from interbert.pretraining.batches import epoch_plan, generator_for
-from interbert.tasks.finetuned import HEAD_FILE, TASK_FILE, write_examples, write_task_report
+from interbert.tasks.finetuned import (
+    HEAD_FILE,
+    TASK_FILE,
+    measuring,
+    with_head,
+    write_examples,
+    write_task_report,
+)
 from interbert.tasks.starting import Start, start_from
 from interbert.tasks.table import task_kind
 from interbert.tasks.task import Given, Task, TaskModel
 from interbert.training.journal import Line, read_journal
 from interbert.training.loop import Legs, Summary, train
 from interbert.training.parallel import Parallel, processes, whole_weights
+from interbert.training.precision import chosen_precision
 from interbert.training.settings import Training
 
 log = logging.getLogger(__name__)
@@ -219,8 +227,7 @@ def finetune(
     the same again, an unfinished run goes on exactly; of a finished one nothing changes. The weights left are the
     average's at the best validation. Raises as `train`, and what the task's data are refused for.
     """
-    if out.exists() and Path(start).exists() and out.samefile(start):
-        raise UsageError(f"--out: got '{out}', the run that is finetuned; give another folder")
+    _refuse_another_run(out, start)
     begun = start_from(start, plan.training.seed, data, store, plan.dropout)
     given = Given(
         name=name,
@@ -244,8 +251,18 @@ def finetune(
         summary = train(model, job, settings, out, parallel=joined, progress=progress, legs=legs)
         weights = whole_weights(model)
         best = job.parallel.from_leader(_chosen(job) if joined.leads else None)
-        found = _leave(out, plan, task, begun, weights, best) if joined.leads else {}
+        found = {}
+        if joined.leads:
+            found = _leave(out, plan, task, begun, weights, best)
+            _show(out, plan, task, begun, joined.device)
     return Finished(summary, best, found)
+
+
+def _refuse_another_run(out: Path, start: str) -> None:
+    if out.exists() and Path(start).exists() and out.samefile(start):
+        raise UsageError(f"--out: got '{out}', the run that is finetuned; give another folder")
+    if (out / "config.json").exists() and not (out / TASK_FILE).exists():
+        raise InterbertError(f"'{out}' holds a run that was not finetuned; give another --out")
 
 
 def _validating(training: Training, steps_per_epoch: int) -> Training:
@@ -270,18 +287,24 @@ def _leave(
     config = begun.model.config
     model = TaskModel(InterBert(config), task.head(config)).eval()
     model.load_state_dict(weights if best is None else load_file(_best_file(out, best)))
+    lines = read_journal(out / "training.jsonl")
+    found = {line["step"]: line["validation"] for line in lines if "validation" in line}
+    validation: dict[str, float] = {} if best is None else found[best]
+    regions = {"min_regions": plan.min_regions, "max_regions": plan.max_regions}
+    kept = {"task": plan.task, "options": asdict(plan.options), **regions, "facts": task.facts()}
+    write_json(out / TASK_FILE, {**kept, "best_step": best, "validation": validation})  # first: it says whose run it is
     begun.tokenizer.save(out / "tokenizer.json")
     begun.extractor.save(out / "extractor.json")
     model.backbone.save_pretrained(out)
     if model.head is not None:
         with whole_file(out / HEAD_FILE, "wb") as file:
             file.write(save({name: tensor.contiguous() for name, tensor in model.head.state_dict().items()}))
-    lines = read_journal(out / "training.jsonl")
-    found = {line["step"]: line["validation"] for line in lines if "validation" in line}
-    validation = found.get(best, {}) if best is not None else {}
-    regions = {"min_regions": plan.min_regions, "max_regions": plan.max_regions}
-    kept = {"task": plan.task, "options": asdict(plan.options), **regions, "facts": task.facts()}
-    write_json(out / TASK_FILE, {**kept, "best_step": best, "validation": validation})
-    write_examples(out, task.examples(model, SHOWN))
-    write_task_report(out, task.published)
     return validation
+
+
+def _show(out: Path, plan: Finetuning, task: Task, begun: Start, device: torch.device) -> None:
+    """The report, with examples of the validation split."""
+    model = with_head(InterBert.from_pretrained(out), task, out).to(device).eval()
+    with measuring(chosen_precision(plan.training.precision, device), device):
+        write_examples(out, task.examples(model, SHOWN))
+    write_task_report(out, task.published)
