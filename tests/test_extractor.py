@@ -166,3 +166,12 @@ def test_the_documentation_lists_every_extractor():
 def test_the_grid_leaves_room_for_detections_whatever_the_maximum(max_regions: int, cells: int) -> None:
     made = Extractor.from_name("embedded", max_regions=max_regions, min_regions=1)
     assert made.info.settings["grid"] ** 2 == cells
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"), [({"grdi": "3"}, "no setting 'grdi'.*'grid'"), ({"grid": "x"}, "grid: got 'x', wanted int")]
+)
+def test_what_else_an_extractor_has_is_set_by_name(settings: dict[str, str], words: str) -> None:
+    assert Extractor.from_name("embedded", settings={"grid": "3"}).info.settings["grid"] == 3
+    with pytest.raises(UsageError, match=words):
+        Extractor.from_name("embedded", settings=settings)

@@ -35,6 +35,7 @@ def sample(screen: Screen, folder: Path) -> None:
     examples=(
         "interbert extract photos/ --out regions",
         "interbert extract demo/catalogue/catalogue.jsonl --out demo/regions --workers 2",
+        "interbert extract photos/ --out regions-bu --extractor bottom-up:detector --set rule=final",
     ),
 )
 @click.argument("images", type=FOLDER)
@@ -49,6 +50,7 @@ def sample(screen: Screen, folder: Path) -> None:
 @click.option("--max-regions", default=36, show_default=True, help="The best so many of a picture.")
 @click.option("--min-regions", default=10, show_default=True, help="At least so many.")
 @click.option("--min-confidence", default=0.2, show_default=True, help="From this confidence on, beyond the least.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="What else the extractor has.")
 @click.option("--workers", type=click.IntRange(0), help="Processes; 0 is none but this.  [default: one a core]")
 @click.option("--mirrored", is_flag=True, help="Also the regions of each picture flipped left to right.")
 def extract(
@@ -59,6 +61,7 @@ def extract(
     max_regions: int,
     min_regions: int,
     min_confidence: float,
+    settings: tuple[str, ...],
     workers: int | None,
     mirrored: bool,
 ) -> int:
@@ -67,10 +70,15 @@ def extract(
     IMAGES is a folder, a .txt list, or a .csv or .jsonl catalogue. The same command again goes on where it stopped. A
     broken picture is skipped, counted, and named in OUT/failures.jsonl; then the exit status is 3.
     """
+    from interbert.settings import read_pairs
     from interbert.vision.extractor import Extractor, extract_images, image_sources
 
     made = Extractor.from_name(
-        extractor, max_regions=max_regions, min_regions=min_regions, min_confidence=min_confidence
+        extractor,
+        max_regions=max_regions,
+        min_regions=min_regions,
+        min_confidence=min_confidence,
+        settings=read_pairs(settings),
     )
     report = extract_images(
         image_sources(images), made, out, workers=workers, progress=screen.progress, mirrored=mirrored

@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from interbert.batch import Regions
+from interbert.config import with_settings
 from interbert.errors import InterbertError, UsageError, unknown_name
 from interbert.vision.extraction import ExtractionReport, extract_images
 from interbert.vision.legacy_records import IMPORTED, imported_again
@@ -85,15 +86,27 @@ class Extractor(ABC):
 
     @classmethod
     def from_name(
-        cls, name: str, *, max_regions: int = 36, min_regions: int = 10, min_confidence: float = 0.2
+        cls,
+        name: str,
+        *,
+        max_regions: int = 36,
+        min_regions: int = 10,
+        min_confidence: float = 0.2,
+        settings: Mapping[str, Any] | None = None,
     ) -> Extractor:
         """The extractor of that name, with the paper's 10 to 36 regions unless told otherwise.
 
-        name: NAME or NAME:ARGUMENT, as `FORMS` lists them. Raises UsageError where there is none of that name, or an
-        argument is missing or too many; InterbertError where its weights are not there.
+        name: NAME or NAME:ARGUMENT, as `FORMS` lists them.  settings: what else this extractor has, as its
+        `info.settings` names it ("rule" and "precision" of bottom-up). Raises UsageError where there is none of that
+        name or no such setting, or an argument is missing or too many; InterbertError where its weights are not there.
         """
         limits = {"max_regions": max_regions, "min_regions": min_regions, "min_confidence": min_confidence}
-        return _made(name, limits)
+        extractor = _made(name, limits | dict(settings or {}))
+        known = extractor.info.settings
+        for setting in settings or {}:
+            if setting not in known:
+                raise UsageError(unknown_name("setting", setting, known))
+        return extractor
 
     @classmethod
     def from_info(cls, info: ExtractorInfo) -> Extractor:
@@ -144,14 +157,14 @@ def _embedded(argument: str | None, settings: Mapping[str, Any]) -> Extractor:
     wanted = _known(settings, Selection)
     if "grid" not in wanted and "max_regions" in wanted:  # the largest grid that leaves room for a detection
         wanted["grid"] = max(1, min(Selection.grid, math.isqrt(max(0, wanted["max_regions"] - 1))))
-    return EmbeddedExtractor(Selection(**wanted))
+    return EmbeddedExtractor(with_settings(Selection(), wanted))
 
 
 def _bottom_up(argument: str | None, settings: Mapping[str, Any]) -> Extractor:
     place = _wanted("bottom-up", argument)
     from interbert.vision.bottom_up_extractor import BottomUpExtractor
 
-    made: Extractor = BottomUpExtractor(place, **_known(settings, BottomUpExtractor))
+    made: Extractor = with_settings(BottomUpExtractor(place), _known(settings, BottomUpExtractor))
     return made
 
 
@@ -159,14 +172,14 @@ def _hf(argument: str | None, settings: Mapping[str, Any]) -> Extractor:
     place = _wanted("hf", argument)
     from interbert.vision.detectors import TransformersExtractor
 
-    return TransformersExtractor(place, Limits(**_known(settings, Limits)))
+    return TransformersExtractor(place, with_settings(Limits(), _known(settings, Limits)))
 
 
 def _torchvision(argument: str | None, settings: Mapping[str, Any]) -> Extractor:
     architecture = _wanted("torchvision", argument)
     from interbert.vision.detectors_torchvision import TorchvisionExtractor
 
-    return TorchvisionExtractor(architecture, Limits(**_known(settings, Limits)))
+    return TorchvisionExtractor(architecture, with_settings(Limits(), _known(settings, Limits)))
 
 
 def _wanted(kind: str, argument: str | None) -> str:
