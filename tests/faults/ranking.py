@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def scored(run: Path, corpus: Corpus, parts: Path, processes: int) -> Scores:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
     try:
         scored(Path(sys.argv[1]), Corpus(sys.argv[2]), Path(sys.argv[3]), processes=2)
     except InterbertError as error:
