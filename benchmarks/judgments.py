@@ -3,8 +3,8 @@
     python benchmarks/judgments.py ../shared/data/flickr8k --from RUN --store REGIONS
 
 Kendall's tau-c of the matching margin with each expert's rating (1 to 4, three a pair), and tau-b with the share of the
-crowd that says the caption describes the picture. Pairs with a picture's own caption are left out of the experts', as in
-the literature (CLIPScore: 51.2 and 34.4; with references 53.0 and 36.4, on the full set). Intervals by resampling
+crowd that says the caption describes the picture. Pairs with a picture's own caption are left out of the experts',
+as in the literature (CLIPScore: 51.2 and 34.4; with references 53.0 and 36.4, on the full set). Intervals by resampling
 pictures. Prints one JSON object; pairs that are left out, also for want of regions, are counted.
 """
 

@@ -18,7 +18,7 @@ from interbert.metrics import bootstrap_interval, ranks
 from interbert.model.interbert import InterBert
 from interbert.pretraining.batches import Belonging, generator_for
 from interbert.tasks.ranking import Pairs, score_pairs
-from interbert.tasks.retrieval import Retrieval, RetrievalOptions, of_ranks
+from interbert.tasks.retrieval import Retrieval, RetrievalOptions, of_ranks, queries_of
 from interbert.tasks.task import Asked, ChoiceBatch, Given, TaskModel
 from interbert.training.parallel import Parallel
 from interbert.vision.provenance import ExtractorInfo
@@ -191,6 +191,16 @@ def test_a_split_of_nothing_can_not_be_evaluated(run: Path, tmp_path: Path) -> N
     corpus = drawn_corpus(tmp_path, tested=0)
     with pytest.raises(InterbertError, match="0 pictures to rank in its test split"):
         task_of(corpus).evaluate(TaskModel(InterBert.from_pretrained(run)), Asked(run, processes=1))
+
+
+@pytest.mark.parametrize(("count", "most"), [(2, 1), (3, 1), (5, 2), (99, 4)])
+def test_queries_are_of_as_many_pictures_as_there_are(count: int, most: int) -> None:
+    texts, owner = np.arange(10, 19), np.array([0, 0, 0, 0, 1, 1, 1, 2, 2])
+    found = queries_of(texts, owner, count, generator_for(0))
+    assert len(set(found.tolist())) == min(count, 9)
+    assert found.tolist() == sorted(found)
+    assert np.bincount(owner[found - 10], minlength=3).max() == most
+    assert len({tuple(queries_of(texts, owner, 3, generator_for(seed))) for seed in range(9)}) > 3
 
 
 def test_captions_of_a_picture_are_resampled_together() -> None:

@@ -222,8 +222,9 @@ class Retrieval(Task):
     def evaluate(self, model: TaskModel, asked: Asked) -> dict[str, Any]:
         """R@1, R@5, R@10 and the median rank, of pictures for captions (the paper's) and of captions for pictures.
 
-        Every caption of the split with every picture of it; `queries`: so many captions drawn at random. Intervals by
-        resampling pictures with all their captions. The model is loaded again from `asked.run` by whoever scores.
+        Every caption of the split with every picture of it; `queries`: so many captions drawn at random, of as many
+        pictures as there are. Intervals by resampling pictures with all their captions. Whoever scores loads the model
+        again from `asked.run`.
         """
         texts = self._split(asked.split)
         left_out = len(self.corpus.split(asked.split)) - len(texts)
@@ -232,9 +233,8 @@ class Retrieval(Task):
             raise InterbertError(
                 f"the corpus has {len(images)} pictures to rank in its {asked.split} split, wanted at least 2"
             )
-        if asked.queries is not None and asked.queries < len(texts):
-            drawn = torch.randperm(len(texts), generator=generator_for(asked.seed, "queries"))[: asked.queries]
-            texts = np.sort(texts[drawn.numpy()])
+        if asked.queries is not None:
+            texts = queries_of(texts, self.corpus.images_of[texts], asked.queries, generator_for(asked.seed, "queries"))
         pairs = Pairs(asked.run, self.corpus, texts, images, self.given.max_regions, asked.precision)
         parts = asked.parts or asked.run / "scores"
         scores = score_pairs(pairs, parts, processes=asked.processes, progress=asked.progress)
@@ -281,6 +281,17 @@ class Retrieval(Task):
     def fingerprint(self) -> dict[str, Any]:
         """The corpus and how many captions are trained."""
         return {"corpus": self.corpus.digest, "captions": len(self.texts)}
+
+
+def queries_of(texts: NDArray[np.int64], owner: NDArray[Any], count: int, generator: Generator) -> NDArray[np.int64]:
+    """`count` of the texts at random, in their order: one of every picture before any has two. owner: [N], pictures."""
+    order = torch.randperm(len(texts), generator=generator).numpy()
+    by_owner = order[np.argsort(owner[order], kind="stable")]
+    _, first, sizes = np.unique(owner[by_owner], return_index=True, return_counts=True)
+    turn = np.empty(len(texts), np.int64)
+    turn[by_owner] = np.arange(len(texts)) - np.repeat(first, sizes)
+    chosen = order[np.argsort(turn[order], kind="stable")][:count]
+    return np.asarray(texts[np.sort(chosen)])
 
 
 def of_ranks(found: NDArray[np.int64], owner: NDArray[Any]) -> dict[str, dict[str, Any]]:
