@@ -59,6 +59,13 @@ def scripted(values: list[float]) -> Callable[[Retrieval, TaskModel], dict[str, 
     return lambda task, model: {"recall_mean": next(left)}
 
 
+def test_a_finetuned_runs_card_says_what_it_was_made_of(finished: Path) -> None:
+    card = (finished / "README.md").read_text(encoding="utf-8")
+    assert "Regions by the extractor" in card
+    assert 'task = "retrieval"' in card
+    assert "the best:" in card
+
+
 def test_a_finetuned_run_has_a_runs_files_and_its_task(finished: Path) -> None:
     wanted = {"config.json", "model.safetensors", "tokenizer.json", "extractor.json", "training.jsonl", "report.html"}
     wanted |= {"README.md", "checkpoints", "task.json", "examples.json", "best", "hard-negatives"}

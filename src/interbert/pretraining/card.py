@@ -1,4 +1,4 @@
-"""What the model card of a pretrained run says of its data, recipe and results; `Pretrained.write_card` adds the rest.
+"""What the model card of a run says of its data, recipe and results; `Pretrained.write_card` adds the rest.
 
 Places on this machine's disk are left out: of a corpus, a run or a BERT's folder the card has the name alone.
 """
@@ -20,6 +20,19 @@ def about(corpora: Sequence[Corpus], plan: object, init: str | None, summary: Su
     plan: the run's `Pretraining`, whole.  init: as `pretrain` takes it.  summary: with the last validation.
     """
     return "\n\n".join([_data(corpora), _recipe(plan, init, summary), _results(summary.validation)])
+
+
+def about_finetuning(
+    plan: object, start: str, extractor: ExtractorInfo, summary: Summary, best: int | None, found: Mapping[str, float]
+) -> str:
+    """Markdown of a finetuned run: its regions, its recipe, its results.
+
+    plan: the `Finetuning`, whole.  start: as `finetune` takes it.  best, found: the step and figures of the validation
+    whose weights the run has.
+    """
+    data = f"## Data\n\n{extractor_sentence(extractor)}"
+    when = "after the last step" if best is None else f"after step {best:,}, the best"
+    return "\n\n".join([data, _recipe(plan, start, summary), _results(found, when)])
 
 
 def _data(corpora: Sequence[Corpus]) -> str:
@@ -67,9 +80,9 @@ def _recipe(plan: object, init: str | None, summary: Summary) -> str:
     )
 
 
-def _results(validation: Mapping[str, float]) -> str:
+def _results(validation: Mapping[str, float], when: str = "after the last step") -> str:
     if not validation:
         return "## Results\n\nNothing was held out to measure on."
     rows = [f"| {name.replace('_', ' ')} | {value:.4g} |" for name, value in validation.items()]
-    head = ["## Results", "", "On held-out pictures (the split `validation`), after the last step:", ""]
+    head = ["## Results", "", f"On what was held out (the split `validation`), {when}:", ""]
     return "\n".join([*head, "| measure | value |", "|---|---|", *rows])

@@ -23,7 +23,9 @@ from interbert.batch import Batch
 from interbert.errors import InterbertError, UsageError
 from interbert.files import whole_file, write_json
 from interbert.model.interbert import InterBert
+from interbert.model.pretrained import NOT_STATED
 from interbert.pretraining.batches import epoch_plan, generator_for
+from interbert.pretraining.card import about_finetuning
 from interbert.tasks.finetuned import (
     HEAD_FILE,
     TASK_FILE,
@@ -254,7 +256,8 @@ def finetune(
         found = {}
         if joined.leads:
             found = _leave(out, plan, task, begun, weights, best)
-            _show(out, plan, task, begun, joined.device)
+            about = about_finetuning(plan, start, begun.extractor, summary, best, found)
+            _show(out, plan, task, about, joined.device)
     return Finished(summary, best, found)
 
 
@@ -302,9 +305,10 @@ def _leave(
     return validation
 
 
-def _show(out: Path, plan: Finetuning, task: Task, begun: Start, device: torch.device) -> None:
-    """The report, with examples of the validation split."""
+def _show(out: Path, plan: Finetuning, task: Task, about: str, device: torch.device) -> None:
+    """The model card, and the report with examples of the validation split."""
     model = with_head(InterBert.from_pretrained(out), task, out).to(device).eval()
+    model.backbone.write_card(out, about, NOT_STATED)
     with measuring(chosen_precision(plan.training.precision, device), device):
         write_examples(out, task.examples(model, SHOWN))
     write_task_report(out, task.published)
