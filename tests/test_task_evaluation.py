@@ -13,6 +13,7 @@ from interbert.corpus.corpus import Corpus
 from interbert.errors import InterbertError, UsageError
 from interbert.files import write_json
 from interbert.tasks.evaluation import evaluate_task
+from interbert.tasks.task import Asked
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +30,8 @@ def run(corpus: Corpus, tmp_path: Path) -> Path:
     return run
 
 
-def evaluated(corpus: Corpus, run: Path, task: str = "retrieval", **asked: Any) -> dict[str, Any]:
-    return evaluate_task(task, corpus.folder, run, processes=1, precision="fp32", **asked)
+def evaluated(corpus: Corpus, run: Path, task: str = "retrieval", split: str = "test", **given: Any) -> dict[str, Any]:
+    return evaluate_task(task, corpus.folder, Asked(run, split, processes=1), **given)
 
 
 def test_a_finetuned_run_is_asked_with_the_regions_it_was_finetuned_with(corpus: Corpus, run: Path) -> None:
@@ -78,4 +79,4 @@ def test_a_task_with_a_head_of_its_own_has_no_zero_shot(corpus: Corpus, run: Pat
     (tmp_path / "CoLA").mkdir()
     (tmp_path / "CoLA" / "dev.tsv").write_text("x\t1\t\ta dog plays .\nx\t0\t*\tdog a .\n")
     with pytest.raises(UsageError, match="cola has a head of its own, which only finetuning gives"):
-        evaluate_task("cola", tmp_path / "CoLA", run, zero_shot=True)
+        evaluate_task("cola", tmp_path / "CoLA", Asked(run), zero_shot=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from interbert.cli.finetuning import FOLDER, TASKS, regions_option, spread_lines, store_option
 from interbert.cli.screen import Screen, verb
 from interbert.errors import UsageError
+
+if TYPE_CHECKING:
+    from interbert.tasks.task import Asked
 
 PRETRAINING = "pretraining"
 IN_PART = 3
@@ -64,38 +68,48 @@ def evaluate(
     """
     if task == PRETRAINING:
         return _evaluate_pretraining(screen, data, run, revision, split, seed, queries, precision)
+    if revision is not None:
+        raise UsageError("--revision: is of an id on the hub, and a finetuned run is a folder")
+    from interbert.tasks.task import Asked
+
+    asked = Asked(
+        run=Path(run),
+        split=split,
+        seed=seed,
+        queries=queries,
+        processes=processes,
+        precision=precision,
+        parts=parts,
+        submission=submission,
+        progress=screen.progress,
+    )
+    return _evaluate_task(screen, task, data, asked, zero_shot, store, regions)
+
+
+def _evaluate_task(
+    screen: Screen,
+    task: str,
+    data: Path,
+    asked: Asked,
+    zero_shot: bool,
+    store: Path | None,
+    regions: tuple[int, int | None] | None,
+) -> int:
     from interbert.tasks.evaluation import evaluate_task
     from interbert.tasks.seeds import runs_of, together
 
-    if revision is not None:
-        raise UsageError("--revision: is of an id on the hub, and a finetuned run is a folder")
-    folders = runs_of(Path(run))
-    if folders is not None and (submission is not None or parts is not None):
-        raise UsageError(f"--submission, --parts: '{run}' has {len(folders)} runs; give one of them")
+    folders = runs_of(asked.run)
+    if folders is not None and (asked.submission is not None or asked.parts is not None):
+        raise UsageError(f"--submission, --parts: '{asked.run}' has {len(folders)} runs; give one of them")
     found = [
-        evaluate_task(
-            task,
-            data,
-            folder,
-            split=split,
-            zero_shot=zero_shot,
-            store=store,
-            regions=regions,
-            seed=seed,
-            queries=queries,
-            processes=processes,
-            precision=precision,
-            parts=parts,
-            submission=submission,
-            progress=screen.progress,
-        )
-        for folder in folders or [Path(run)]
+        evaluate_task(task, data, replace(asked, run=folder), zero_shot=zero_shot, store=store, regions=regions)
+        for folder in folders or [asked.run]
     ]
     if folders is None:
         screen.show(found[0], _figure_lines(found[0]["metrics"]))
     else:
         spread = together([{name: one["value"] for name, one in of["metrics"].items()} for of in found])
-        screen.show({"task": task, "run": run, "metrics": spread, "runs": found}, spread_lines(spread))
+        screen.show({"task": task, "run": str(asked.run), "metrics": spread, "runs": found}, spread_lines(spread))
     if left_out := max(int(one.get("left_out", 0)) for one in found):
         screen.say(f"{left_out:,} left out{_reasons(found[0])}")
     return IN_PART if left_out else 0

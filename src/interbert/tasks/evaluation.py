@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +30,19 @@ log = logging.getLogger(__name__)
 def evaluate_task(
     name: str,
     data: Path,
-    run: Path,
+    asked: Asked,
     *,
-    split: str = "test",
     zero_shot: bool = False,
     store: Path | None = None,
     regions: tuple[int, int | None] | None = None,
-    seed: int = 0,
-    queries: int | None = None,
-    processes: int | None = None,
-    precision: str = "auto",
-    parts: Path | None = None,
-    submission: Path | None = None,
-    progress: bool = False,
 ) -> dict[str, Any]:
-    """What `Task.evaluate` of the run gives, with what was asked.
+    """What `Task.evaluate` of the run `asked.run` gives, with what was asked. asked.precision may be "auto" too.
 
-    regions: (min, max) of a picture's; None: as finetuned, zero-shot all. The other arguments are those of `Asked`.
+    regions: (min, max) of a picture's; None: as finetuned, zero-shot all.
     Raises UsageError where a task without a pretrained head is asked zero-shot, InterbertError where the run was not
     finetuned for the task.
     """
+    run = asked.run
     if not (run / "config.json").is_file():
         raise UsageError(f"--from: got '{run}', wanted the folder of a run; it has no config.json")
     known = {} if zero_shot else _finetuned_for(name, run)
@@ -59,36 +53,24 @@ def evaluate_task(
         tokenizer=Tokenizer.load(run / "tokenizer.json"),
         extractor=ExtractorInfo.load(run / "extractor.json"),
         config=backbone.config,
-        seed=seed,
+        seed=asked.seed,
         min_regions=least,
         max_regions=most,
         store=store,
         facts=known.get("facts"),
     )
     kind = task_kind(name)
-    options = changed(kind.default_options(), dict(_flat(known.get("options", {}))))
-    task = kind.open(data, options, given)
+    task = kind.open(data, changed(kind.default_options(), dict(_flat(known.get("options", {})))), given)
     if zero_shot and task.head(backbone.config) is not None:
         raise UsageError(f"--zero-shot: {name} has a head of its own, which only finetuning gives")
-    model = with_head(backbone, task, run)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    arithmetic = chosen_precision(precision, device)
-    asked = Asked(
-        run=run,
-        split=split,
-        seed=seed,
-        queries=queries,
-        processes=processes,
-        precision=arithmetic,
-        parts=parts,
-        submission=submission,
-        progress=progress,
-    )
-    with measuring(arithmetic, device):
-        found = task.evaluate(model.to(device).eval(), asked)
-    said = {"task": name, "run": str(run), "split": split, "zero_shot": zero_shot, "precision": arithmetic, **found}
-    _keep(run, task, said)
-    return said
+    model = with_head(backbone, task, run).to(device).eval()
+    asked = replace(asked, precision=chosen_precision(asked.precision, device))
+    with measuring(asked.precision, device):
+        found = task.evaluate(model, asked)
+    said = {"task": name, "run": str(run), "split": asked.split, "zero_shot": zero_shot, "precision": asked.precision}
+    _keep(run, task, said | found)
+    return said | found
 
 
 def _finetuned_for(name: str, run: Path) -> dict[str, Any]:

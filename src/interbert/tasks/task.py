@@ -65,7 +65,8 @@ class Asked:
 
     split: which part of the data.  queries: so many texts, not all.  processes: that score at once; None: one a core.
     parts: where what is scored is kept, so that the same command goes on.  submission: the official file to write.
-    run: the folder of the model, for other processes to load it.  precision: "fp32" or "bf16".
+    run: the folder of the model, for other processes to load it.  precision: "fp32" or
+    "bf16".
     """
 
     run: Path
