@@ -179,6 +179,22 @@ def tsv(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
             yield Caption(columns[1].strip(), columns[0], None, str(number))
 
 
+def csv_rows(rows: Any, malformed: Malformed) -> Iterator[tuple[int, list[str]]]:
+    """(number of the line, columns) of what a `csv.reader` has left; rows that it cannot read are counted."""
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:  # a quote that does not close; the reader goes on with the next line
+            malformed.seen += 1
+            malformed.add(f"line {rows.line_num}", str(error))
+            continue
+        if row:
+            malformed.seen += 1
+            yield rows.line_num, row
+
+
 def table(path: Path, fields: Fields, malformed: Malformed, delimiter: str = ",") -> Iterator[Caption]:
     """csv with a header that names a text column, an image column and perhaps `split`."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # texts may be longer than the 131,072 characters it allows
@@ -199,18 +215,8 @@ def table(path: Path, fields: Fields, malformed: Malformed, delimiter: str = ","
                 f"'{path}' has no first line that names its columns; wanted one of {', '.join(TEXT_FIELDS)} "
                 f"and one of {', '.join(IMAGE_FIELDS)}, or give the names of the text and the image column"
             )
-        while True:
-            try:
-                row = next(rows)
-            except StopIteration:
-                return
-            except csv.Error as error:  # a quote that does not close; the reader goes on with the next line
-                malformed.seen += 1
-                malformed.add(f"line {rows.line_num}", str(error))
-                continue
-            if row:
-                malformed.seen += 1
-                yield from _of_columns(header, row, fields, malformed, rows.line_num)
+        for number, row in csv_rows(rows, malformed):
+            yield from _of_columns(header, row, fields, malformed, number)
 
 
 def jsonl(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:

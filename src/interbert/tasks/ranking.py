@@ -12,12 +12,9 @@ import json
 import math
 import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +33,7 @@ from interbert.model.interbert import InterBert
 from interbert.model.matching import margins
 from interbert.pretraining.batches import AnyCorpus, Belonging
 from interbert.training.precision import autocast, fast_matmul
+from interbert.workers import begin_worker, threads
 
 STRIPE = 128  # pictures embedded at a time
 PART_PAIRS = 4096  # what a kill loses at most, per process
@@ -299,7 +297,7 @@ def _taken(regions: Regions, most: int | None) -> Regions:
 
 def _in_this_process(pairs: Pairs, folder: Path, todo: Sequence[int]) -> Iterator[int]:
     if todo:
-        with _one_thread():
+        with threads(1):
             worker = _Worker(pairs, folder, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
             yield from map(worker.score, todo)
 
@@ -330,30 +328,11 @@ _worker: _Worker | None = None  # of a process of the pool: its functions get no
 
 def _begin(pairs: Pairs, folder: Path, numbers: Any) -> None:
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
+    begin_worker()
     device = torch.device("cuda", numbers.get()) if torch.cuda.is_available() else torch.device("cpu")
     _worker = _Worker(pairs, folder, device)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _score(number: int) -> int:
     assert _worker is not None
     return _worker.score(number)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

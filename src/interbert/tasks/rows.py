@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from interbert.corpus.readers import SPLIT_NAMES, Malformed, lines_of, split_of, text_file
+from interbert.corpus.readers import SPLIT_NAMES, Malformed, csv_rows, lines_of, split_of, text_file
 from interbert.errors import InterbertError, UsageError
 
 log = logging.getLogger(__name__)
@@ -166,22 +166,8 @@ def _of_csv(path: Path, malformed: Malformed) -> Iterator[tuple[str, Row]]:
             header = next(rows, [])
         except csv.Error as error:
             raise InterbertError(f"'{path}': its first line, which names the columns, is no csv ({error})") from error
-        yield from of_table(header, _csv_lines(rows, malformed), malformed)
-
-
-def _csv_lines(rows: Any, malformed: Malformed) -> Iterator[tuple[str, list[str]]]:
-    while True:
-        try:
-            row = next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:  # a quote that does not close; the reader goes on with the next line
-            malformed.seen += 1
-            malformed.add(f"line {rows.line_num}", str(error))
-            continue
-        if row:
-            malformed.seen += 1
-            yield f"line {rows.line_num}", row
+        lines = ((f"line {number}", row) for number, row in csv_rows(rows, malformed))
+        yield from of_table(header, lines, malformed)
 
 
 def split_of_row(row: Row) -> str | None:

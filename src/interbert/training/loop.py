@@ -33,6 +33,7 @@ from interbert.training.precision import autocast, chosen_precision, fast_matmul
 from interbert.training.prefetch import made_ahead
 from interbert.training.settings import Training, mix
 from interbert.training.state import differences, machine_facts, restore, tensors_of
+from interbert.workers import threads
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ def train(
     """
     parallel = parallel or Parallel(device=next(model.parameters()).device)
     with ExitStack() as stack:
-        stack.enter_context(_threads(settings.threads))
+        stack.enter_context(threads(settings.threads))
         stack.enter_context(_random_state_kept(parallel.device))
         fast = parallel.device.type == "cpu" and stack.enter_context(fast_matmul())
         checkpoints = Checkpoints(out / "checkpoints", settings.keep_checkpoints)
@@ -366,16 +367,6 @@ class _Pace:
 def _add(total: dict[str, float], more: Mapping[str, float]) -> None:
     for name, value in more.items():
         total[name] = total.get(name, 0.0) + value
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager

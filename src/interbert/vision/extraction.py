@@ -11,8 +11,6 @@ import json
 import logging
 import multiprocessing
 import os
-import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -20,11 +18,9 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
@@ -36,6 +32,7 @@ from interbert.vision.provenance import ImageInfo
 from interbert.vision.sources import ImageSource, check_ids, readable
 from interbert.vision.store import RegionStore
 from interbert.vision.writer import RegionWriter
+from interbert.workers import begin_worker, threads
 
 if TYPE_CHECKING:
     from interbert.vision.extractor import Extractor
@@ -199,7 +196,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 def _results(tasks: Sequence[_Task], extractor: Extractor, workers: int) -> Generator[_Result]:
     """One for each task, in order."""
     if workers == 0:
-        with _one_thread():
+        with threads(1):  # as in a worker, so that the numbers are the same
             for task in tasks:
                 yield _extracted(extractor, task)
         return
@@ -252,17 +249,8 @@ _worker_extractor: list[Extractor] = []  # in a worker: the one it works with
 
 
 def _begin_worker(extractor: Extractor) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
+    begin_worker()
     _worker_extractor[:] = [extractor]
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
 
 
 def _in_worker(task: _Task) -> _Result:
@@ -303,14 +291,3 @@ def _view(content: bytes, held: Image.Image | None, mirrored: bool) -> Image.Ima
     if mirrored:
         return ImageOps.mirror(open_image(content) if held is None else held)
     return content if held is None else held
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """As in a worker, so that the numbers are the same."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
