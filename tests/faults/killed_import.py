@@ -9,21 +9,17 @@ is let end.
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
-import signal
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from legacy_writers import picture, row, write_tsv
 
+from faults.children import in_a_child, killed_before
 from interbert.vision import legacy
 from interbert.vision.legacy import import_features
 from interbert.vision.store import RegionStore
@@ -39,39 +35,6 @@ def source(folder: Path) -> Path:
         rows[number]["num_boxes"] = 0
     rows[-1]["img_id"] = "picture 0"
     return write_tsv(folder / "features.tsv", rows)
-
-
-def in_a_child(act: Callable[[], object], kill_after: float | None = None) -> tuple[int, float]:
-    """Runs `act` in a fork. Returns its exit status, or minus the signal that ended it, and the seconds it took."""
-    began = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        try:
-            act()
-            os._exit(0)
-        finally:
-            os._exit(70)
-    clock = Timer(kill_after, os.kill, (child, signal.SIGKILL)) if kill_after is not None else None
-    if clock is not None:
-        clock.start()
-    _, status = os.waitpid(child, 0)
-    if clock is not None:
-        clock.cancel()
-    return os.waitstatus_to_exitcode(status), time.monotonic() - began
-
-
-def killed_before(operation: int, act: Callable[[], object]) -> None:
-    """Runs `act`, and ends before its file operation of that number."""
-    left = [operation]
-
-    def hook(event: str, _: object) -> None:
-        if event in OPERATIONS:
-            left[0] -= 1
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
-    act()
 
 
 def contents(store: Path) -> dict[str, Any]:
@@ -96,7 +59,7 @@ def main(folder: Path, kills: int, seed: int) -> dict[str, Any]:
         shutil.rmtree(out)
         for _ in range(numbers.randint(1, 3)):
             if at % 2:
-                statuses.append(in_a_child(partial(killed_before, numbers.randint(1, 250), act))[0])
+                statuses.append(in_a_child(partial(killed_before, numbers.randint(1, 250), OPERATIONS, act))[0])
             else:
                 statuses.append(in_a_child(act, numbers.uniform(0, seconds))[0])
         statuses.append(in_a_child(act)[0])

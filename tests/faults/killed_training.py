@@ -10,14 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import resource
-import signal
 import sys
-import threading
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +23,8 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from toy import ToyJob, ToyModel, lines_without_timing
 
+from faults.children import in_a_child, killed_before
 from interbert.batch import Batch
-from interbert.errors import InterbertError
 from interbert.training.loop import train
 from interbert.training.settings import Training
 
@@ -39,45 +34,6 @@ OPERATIONS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.trun
 
 def train_toy(out: Path) -> None:
     train(ToyModel(), ToyJob(14), SETTINGS, out, progress=False)
-
-
-def in_a_child(act: Callable[[], object], kill_after: float | None = None) -> tuple[int, float]:
-    """Runs `act` in a fork. Returns its exit status, or minus the signal that ended it, and the seconds it took."""
-    began = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        try:
-            act()
-            os._exit(0)
-        except InterbertError as error:
-            os.write(2, f"{error}\n".encode())
-            os._exit(1)
-        finally:
-            os._exit(70)
-    clock = threading.Timer(kill_after, os.kill, (child, signal.SIGKILL)) if kill_after is not None else None
-    if clock is not None:
-        clock.start()
-    _, status = os.waitpid(child, 0)
-    if clock is not None:
-        clock.cancel()
-    return os.waitstatus_to_exitcode(status), time.monotonic() - began
-
-
-def killed_before(operation: int, act: Callable[[], object], count_to: Path | None = None) -> None:
-    """`act`, with kill -9 before its n-th file operation; with `count_to`, how many there were is written there."""
-    seen = 0
-
-    def note(event: str, _: tuple[object, ...]) -> None:
-        nonlocal seen
-        if event in OPERATIONS:
-            seen += 1
-            if seen == operation:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(note)
-    act()
-    if count_to is not None:
-        count_to.write_text(str(seen))
 
 
 def digest(out: Path) -> str:
@@ -91,20 +47,20 @@ def digest(out: Path) -> str:
 def sweep(folder: Path, kills: int, seed: int) -> list[dict[str, Any]]:
     """Each killed run: where it was killed, how it ended when let go on, whether it is the unbroken one."""
     draws, unbroken, results = random.Random(seed), folder / "unbroken", []
-    in_a_child(lambda: killed_before(-1, lambda: train_toy(unbroken), folder / "operations"))
+    in_a_child(lambda: killed_before(-1, OPERATIONS, lambda: train_toy(unbroken), folder / "operations"))
     operations, wanted = int((folder / "operations").read_text()), digest(unbroken)
     _, seconds = in_a_child(lambda: train_toy(folder / "timed"))
     for number in range(kills):
         out, done = folder / f"killed-{number}", []
+        again = partial(train_toy, out)
         for _ in range(1 + (number % 3 == 0)):
             at, after = draws.randint(1, operations), draws.uniform(0, seconds)
             if number % 2:
-                done.append(
-                    (f"before operation {at}", in_a_child(partial(killed_before, at, partial(train_toy, out)))[0])
-                )
+                ended, _ = in_a_child(partial(killed_before, at, OPERATIONS, again))
+                done.append((f"before operation {at}", ended))
             else:
-                done.append((f"after {after:.3f} s", in_a_child(partial(train_toy, out), kill_after=after)[0]))
-        status, _ = in_a_child(partial(train_toy, out))
+                done.append((f"after {after:.3f} s", in_a_child(again, kill_after=after)[0]))
+        status, _ = in_a_child(again)
         leftovers = [path.name for path in (out / "checkpoints").glob(".step-*")]
         results.append({"killed": done, "status": status, "equal": digest(out) == wanted, "leftovers": leftovers})
     return results
