@@ -26,6 +26,7 @@ from interbert.pretraining.batches import (
 from interbert.pretraining.evaluation import Pool, quick_validation
 from interbert.pretraining.stages import Masking, Stage
 from interbert.text.tokenizer import Tokenizer
+from interbert.training.job import micro_batches
 from interbert.training.settings import Training
 
 
@@ -122,15 +123,9 @@ class PretrainingJob:
 
     def batches(self, step: int, rank: int, world: int) -> list[Batch]:
         """The rank's micro-batches of a step."""
-        size = self.plan.batch_size
-        if size % world:
-            raise UsageError(f"batch_size: got {size} for {world} processes, wanted a multiple")
-        share = size // world
-        micro = min(self.plan.micro_batch_size or share, share)
         pairs, stage = self.pairs(step), self.stage_of(step)
         made: list[Batch] = []
-        for start in range(rank * share, (rank + 1) * share, micro):
-            places = range(start, min(start + micro, (rank + 1) * share))
+        for places in micro_batches(self.plan.batch_size, self.plan.micro_batch_size, rank, world):
             generators = [generator_for(self.seed, "pair", step, place) for place in places]
             batch = self.maker.make(pairs.part(slice(places.start, places.stop)), stage, generators)
             made.append(StagedBatch(**vars(batch), stage=stage))

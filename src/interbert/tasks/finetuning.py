@@ -37,6 +37,7 @@ from interbert.tasks.finetuned import (
 from interbert.tasks.starting import Start, start_from
 from interbert.tasks.table import task_kind
 from interbert.tasks.task import Given, Task, TaskModel
+from interbert.training.job import micro_batches
 from interbert.training.journal import Line, read_journal
 from interbert.training.loop import Legs, Summary, train
 from interbert.training.parallel import Parallel, processes, whole_weights
@@ -110,15 +111,9 @@ class FinetuneJob:
 
     def batches(self, step: int, rank: int, world: int) -> list[Batch]:
         """The rank's micro-batches of a step."""
-        size = self.plan.batch_size
-        if size % world:
-            raise UsageError(f"batch_size: got {size} for {world} processes, wanted a multiple")
-        share = size // world
-        micro = min(self.plan.micro_batch_size or share, share)
         epoch, examples = self.examples_of(step)
         made: list[Batch] = []
-        for start in range(rank * share, (rank + 1) * share, micro):
-            places = range(start, min(start + micro, (rank + 1) * share))
+        for places in micro_batches(self.plan.batch_size, self.plan.micro_batch_size, rank, world):
             generators = [generator_for(self.seed, "example", step, place) for place in places]
             made.append(self.task.make(examples[places.start : places.stop], generators, epoch))
         return made

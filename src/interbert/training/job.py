@@ -1,4 +1,4 @@
-"""What the training loop trains: a protocol that pretraining and every task fill in."""
+"""What the training loop trains: a protocol that pretraining and every task fill in, and how a step is cut."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from interbert.batch import Batch
+from interbert.errors import UsageError
 
 
 class Job(Protocol):
@@ -36,3 +37,16 @@ class Job(Protocol):
 
     def fingerprint(self) -> dict[str, Any]:
         """JSON values that must be equal for an exact resume: the corpus's digest, the recipe, the pairs of a step."""
+
+
+def micro_batches(size: int, micro: int | None, rank: int, world: int) -> list[range]:
+    """The places that a rank's micro-batches have in a step's batch of `size`; micro None: all of its share at once.
+
+    >>> micro_batches(12, 4, rank=1, world=2)
+    [range(6, 10), range(10, 12)]
+    """
+    if size % world:
+        raise UsageError(f"batch_size: got {size} for {world} processes, wanted a multiple")
+    share = size // world
+    first, end, step = rank * share, (rank + 1) * share, min(micro or share, share)
+    return [range(start, min(start + step, end)) for start in range(first, end, step)]
