@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from interbert.draws import generator_for
 from interbert.errors import InterbertError
-from interbert.pretraining.batches import Belonging, draw_pairs, epoch_plan, generator_for
+from interbert.pretraining.batches import Belonging, draw_pairs, epoch_plan
 
 
 def test_half_of_the_pairs_are_negatives_and_none_of_them_has_its_own_picture() -> None:

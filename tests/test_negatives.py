@@ -9,8 +9,9 @@ import pytest
 from corpus_helpers import captions, make_corpus, make_store
 
 from interbert.corpus.corpus import Corpus
+from interbert.draws import generator_for
 from interbert.errors import InterbertError
-from interbert.pretraining.batches import Belonging, generator_for
+from interbert.pretraining.batches import Belonging
 from interbert.tasks.negatives import Negatives
 
 NOTHING = np.empty(0, np.int64)

@@ -13,10 +13,11 @@ import torch
 from finetuning_helpers import drawn_corpus, given_for, tiny_config, tiny_run
 
 from interbert.corpus.corpus import Corpus
+from interbert.draws import generator_for
 from interbert.errors import InterbertError, UsageError
 from interbert.metrics import bootstrap_interval, ranks
 from interbert.model.interbert import InterBert
-from interbert.pretraining.batches import Belonging, generator_for
+from interbert.pretraining.batches import Belonging
 from interbert.tasks.ranking import Pairs, score_pairs
 from interbert.tasks.retrieval import Retrieval, RetrievalOptions, of_ranks, queries_of
 from interbert.tasks.task import Asked, ChoiceBatch, Given, TaskModel

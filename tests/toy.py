@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from interbert.batch import Batch
+from interbert.draws import generator_for
 from interbert.training.journal import TIMING, read_journal
-from interbert.training.settings import mix
 
 WORDS, TEXT = 20, 6
 
@@ -48,7 +48,7 @@ class ToyJob:
         return "first" if step < self.total_steps // 2 else "second"
 
     def batches(self, step: int, rank: int, world: int) -> list[Batch]:
-        generator = torch.Generator().manual_seed(mix(self.seed, step))
+        generator = generator_for(self.seed, step)
         batch = Batch(
             ids=[f"{step}-{at}" for at in range(8)],
             words=torch.randint(WORDS, (8, TEXT), generator=generator),

@@ -6,7 +6,6 @@ A pair's masks depend on its place in the global batch alone, so they are the sa
 from __future__ import annotations
 
 import copy
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,12 +27,6 @@ from interbert.pretraining.stages import Masking, Stage
 from interbert.text.tokenizer import Tokenizer
 
 AnyCorpus = Corpus | Corpora
-
-
-def generator_for(*key: int | str) -> Generator:
-    """A generator that depends on the key alone: `generator_for(seed, "pair", step, position)`."""
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
-    return Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
 
 
 def epoch_plan(

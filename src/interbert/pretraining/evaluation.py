@@ -18,10 +18,11 @@ from tqdm import tqdm
 from interbert.batch import Batch, Output, make_batch
 from interbert.config import MATCH_CLASS
 from interbert.corpus.corpus import Corpus
+from interbert.draws import generator_for
 from interbert.errors import InterbertError
 from interbert.metrics import bootstrap_interval, ranks, recall_at
 from interbert.model.interbert import InterBert
-from interbert.pretraining.batches import AnyCorpus, Augmentation, BatchMaker, DrawnPairs, draw_pairs, generator_for
+from interbert.pretraining.batches import AnyCorpus, Augmentation, BatchMaker, DrawnPairs, draw_pairs
 from interbert.pretraining.objectives import match_targets, scored_regions, scored_words
 from interbert.pretraining.stages import Masking, Stage
 from interbert.text.tokenizer import Tokenizer

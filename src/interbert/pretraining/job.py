@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from interbert.batch import Batch
 from interbert.config import ModelConfig, preset
+from interbert.draws import generator_for
 from interbert.errors import InterbertError, UsageError
 from interbert.model.interbert import InterBert
 from interbert.pretraining import objectives
@@ -21,7 +22,6 @@ from interbert.pretraining.batches import (
     DrawnPairs,
     draw_pairs,
     epoch_plan,
-    generator_for,
 )
 from interbert.pretraining.evaluation import Pool, quick_validation
 from interbert.pretraining.stages import Masking, Stage

@@ -13,10 +13,11 @@ import torch
 
 from interbert.config import ModelConfig
 from interbert.corpus.corpus import Corpora, Corpus
+from interbert.draws import generator_for
 from interbert.errors import InterbertError, UsageError
 from interbert.model.interbert import InterBert
 from interbert.model.pretrained import NOT_STATED
-from interbert.pretraining.batches import AnyCorpus, generator_for
+from interbert.pretraining.batches import AnyCorpus
 from interbert.pretraining.card import about
 from interbert.pretraining.evaluation import recentre
 from interbert.pretraining.job import Pretraining, PretrainingJob

@@ -20,11 +20,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from interbert.batch import Batch
+from interbert.draws import generator_for
 from interbert.errors import InterbertError, UsageError
 from interbert.files import whole_file, write_json
 from interbert.model.interbert import InterBert
 from interbert.model.pretrained import NOT_STATED
-from interbert.pretraining.batches import epoch_plan, generator_for
+from interbert.pretraining.batches import epoch_plan
 from interbert.pretraining.card import about_finetuning
 from interbert.tasks.finetuned import (
     HEAD_FILE,

@@ -20,10 +20,11 @@ from torch import Generator, Tensor
 
 from interbert.batch import Batch, Regions, make_batch
 from interbert.corpus.corpus import Corpus
+from interbert.draws import generator_for
 from interbert.errors import InterbertError, UsageError
 from interbert.metrics import chance_of_recall, ranks, recall_at
 from interbert.model.matching import margin
-from interbert.pretraining.batches import Augmentation, Belonging, augmented_regions, generator_for
+from interbert.pretraining.batches import Augmentation, Belonging, augmented_regions
 from interbert.pretraining.objectives import matching_loss
 from interbert.tasks.mining import Mined, mine
 from interbert.tasks.negatives import Negatives

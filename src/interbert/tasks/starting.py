@@ -15,10 +15,10 @@ import torch
 
 from interbert.config import ModelConfig, preset, with_settings
 from interbert.corpus.corpus import Corpus
+from interbert.draws import generator_for
 from interbert.errors import InterbertError, UsageError
 from interbert.files import sha256_of
 from interbert.model.interbert import InterBert
-from interbert.pretraining.batches import generator_for
 from interbert.settings import read_pairs
 from interbert.text.tokenizer import Tokenizer
 from interbert.vision.provenance import UNKNOWN, ExtractorInfo

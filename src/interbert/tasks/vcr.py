@@ -22,8 +22,8 @@ from torch import Generator, Tensor, nn
 
 from interbert.batch import Batch, make_batch
 from interbert.config import ModelConfig
+from interbert.draws import generator_for
 from interbert.errors import InterbertError, UsageError
-from interbert.pretraining.batches import generator_for
 from interbert.tasks.rows import Examples
 from interbert.tasks.task import Asked, ChoiceBatch, Given, Task, TaskModel, choice_loss, measured
 from interbert.tasks.vcr_files import CHOICES, VcrQuestion, names_of, read_vcr, text_of, write_submission

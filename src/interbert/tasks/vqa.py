@@ -22,8 +22,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, gelu
 
 from interbert.batch import Batch, make_batch
 from interbert.config import ModelConfig
+from interbert.draws import generator_for
 from interbert.errors import InterbertError, UsageError
-from interbert.pretraining.batches import generator_for
 from interbert.tasks.pictures import StoredPictures
 from interbert.tasks.rows import Examples
 from interbert.tasks.task import Asked, Given, Task, TaskModel, measured

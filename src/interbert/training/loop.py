@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from interbert.batch import Batch
+from interbert.draws import seed_for
 from interbert.errors import InterbertError
 from interbert.files import write_json
 from interbert.training.average import Average
@@ -31,7 +32,7 @@ from interbert.training.optimizer import gradient_norm, learning_rate, make_opti
 from interbert.training.parallel import Parallel, Shared, loss_of_a_process_explained
 from interbert.training.precision import autocast, chosen_precision, fast_matmul
 from interbert.training.prefetch import made_ahead
-from interbert.training.settings import Training, mix
+from interbert.training.settings import Training
 from interbert.training.state import differences, machine_facts, restore, tensors_of
 from interbert.workers import threads
 
@@ -254,7 +255,7 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         mine: dict[str, float] = {}
         for number, batch in enumerate(batches):
-            torch.manual_seed(mix(settings.seed, step, self.parallel.rank, number))  # dropout: a resume needs no state
+            torch.manual_seed(seed_for(settings.seed, "dropout", step, self.parallel.rank, number))
             _add(mine, self._gradients(batch, counts, last=number == len(batches) - 1))
         sums = self.parallel.sum(mine)
         norm = gradient_norm(parameters)

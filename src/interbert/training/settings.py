@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from interbert.errors import UsageError
 
 
@@ -70,12 +68,3 @@ class Training:
         share = None if self.warmup_steps is not None else self.warmup_share
         lists = {"betas": list(self.betas), "faster": list(self.faster)}
         return {name: getattr(self, name) for name in names} | lists | {"warmup_share": share}
-
-
-def mix(*numbers: int) -> int:
-    """One seed of 63 bits out of several non-negative numbers; a change of any of them changes all of it.
-
-    >>> mix(0, 7, 1) == mix(0, 7, 1) != mix(0, 1, 7)
-    True
-    """
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
