@@ -145,10 +145,11 @@ def test_numbers_are_of_32_bits_where_the_rest_is_of_16(tmp_path: Path) -> None:
 
 
 def test_long_texts_are_cut_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO"):
-        task = opened(tmp_path, Rte, max_tokens=7)
-        assert max(task.lengths) == 7
+    task = opened(tmp_path, Rte, max_tokens=7)
+    assert max(task.lengths) == 7
     assert "4 of 6 texts are longer than 7 tokens: cut" in caplog.text
+    found = task.evaluate(task_model(task.head(CONFIG)), Asked(run=tmp_path, split="validation"))
+    assert found["cut"] == 4
 
 
 @pytest.mark.parametrize("task", [Cola, Stsb])

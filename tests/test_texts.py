@@ -13,14 +13,15 @@ CLS, SEP = TOKENIZER.cls_id, TOKENIZER.sep_id
 
 
 def test_one_text_stands_between_cls_and_sep_and_is_of_type_0() -> None:
-    assert joined([7, 8], None, 10, TOKENIZER) == ([CLS, 7, 8, SEP], [0, 0, 0, 0])
-    assert joined([7, 8, 9], None, 4, TOKENIZER) == ([CLS, 7, 8, SEP], [0, 0, 0, 0])
+    assert joined([7, 8], None, 10, TOKENIZER) == ([CLS, 7, 8, SEP], [0, 0, 0, 0], False)
+    assert joined([7, 8, 9], None, 4, TOKENIZER) == ([CLS, 7, 8, SEP], [0, 0, 0, 0], True)
 
 
 def test_the_second_text_and_its_sep_are_of_type_1() -> None:
-    words, types = joined([7, 8], [9], 10, TOKENIZER)
-    assert words == [CLS, 7, 8, SEP, 9, SEP]
-    assert types == [0, 0, 0, 0, 1, 1]
+    read = joined([7, 8], [9], 10, TOKENIZER)
+    assert read.words == [CLS, 7, 8, SEP, 9, SEP]
+    assert read.types == [0, 0, 0, 0, 1, 1]
+    assert [joined([7, 8], [9], room, TOKENIZER).cut for room in (5, 6)] == [True, False]
 
 
 def test_pieces_are_those_of_the_text_alone() -> None:

@@ -157,6 +157,17 @@ def test_missing_pictures_are_counted_or_said_to_be_stood_in_for(tmp_path: Path,
     assert "1 of the validation questions are read without their picture" in caplog.text
 
 
+def test_what_is_cut_is_counted_and_said(tmp_path: Path, caplog: Any) -> None:
+    task = opened(tmp_path, VcrOptions(max_tokens=12))  # a question of 8 pieces, answers of at most 2, 3 marks
+    assert max(task.lengths) == 1 + 4 + 12
+    assert "8 of the 8 train choices are longer than 12 tokens" in caplog.text
+    found = task.evaluate(task_model(task.head(CONFIG)), Asked(run=tmp_path, split="validation"))
+    assert (found["choices"], found["cut"], found["cut_answers"]) == (8, 8, 0)
+    assert "8 of the 8 validation choices are longer than 12 tokens: the end of the question is cut" in caplog.text
+    whole = opened(tmp_path / "whole").evaluate(task_model(task.head(CONFIG)), Asked(run=tmp_path, split="validation"))
+    assert (whole["choices"], whole["cut"]) == (8, 0)
+
+
 def test_no_store_and_no_picture_are_refused(tmp_path: Path) -> None:
     written(tmp_path / "data" / "train.jsonl", [row(0)])
     with pytest.raises(InterbertError, match="no region store was given"):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from task_helpers import TOKENIZER, given
 from vcr_helpers import metadata, row, store, written
 
@@ -61,6 +63,38 @@ def test_links_are_cut_with_their_words(tmp_path: Path) -> None:
     assert found.links == [0, 0, 0, 0, 0, 4, 0, 0]
 
 
+def test_of_long_texts_the_question_is_cut_and_never_an_answer_as_long_as_there_is_a_question(tmp_path: Path) -> None:
+    asked = question(tmp_path)  # of 8 pieces; its longest answer has 2
+    whole = reader(tmp_path).texts(Choice(asked, "picture 0", "answer"), {})
+    for most in (12, 8, 5):
+        cut = reader(tmp_path / str(most), max_tokens=most).texts(Choice(asked, "picture 0", "answer"), {})
+        for long, short in zip(whole, cut, strict=True):
+            assert (
+                short.words[: most - 4] == long.words[: most - 4]
+            )  # [CLS] and as much of the question as there is room
+            assert short.words[most - 4 :] == long.words[9:]
+
+
+def test_before_the_four_choices_stands_the_same_text_also_where_it_is_cut(tmp_path: Path) -> None:
+    asked = replace(question(tmp_path), answers=(("dog",), ("a", "red", "dog"), ("old", "cat"), ("cat",)))
+    found = reader(tmp_path, max_tokens=9).texts(Choice(asked, "picture 0", "answer"), {})
+    assert {tuple(text.words[:5]) for text in found} == {tuple(found[0].words[:5])}
+    assert [len(text.words) for text in found] == [7, 9, 8, 7]
+
+
+def test_of_a_rationale_and_the_answer_before_it_the_longer_is_cut(tmp_path: Path) -> None:
+    asked = replace(question(tmp_path), rationales=(("old",) * 9,) * 4)
+    found = reader(tmp_path, max_tokens=9).texts(Choice(asked, "picture 0", "rationale", after=3), {})[0]
+    big, tree, old = (TOKENIZER.encode(word)[1] for word in ("big", "tree", "old"))
+    assert found.words == [TOKENIZER.cls_id, big, tree, TOKENIZER.sep_id, *[old] * 4, TOKENIZER.sep_id]
+
+
+@pytest.mark.parametrize(("most", "cut"), [(24, ""), (13, ""), (12, "question"), (5, "question"), (4, "choice")])
+def test_what_is_cut_is_known(tmp_path: Path, most: int, cut: str) -> None:
+    fit = reader(tmp_path, max_tokens=most).fit(Choice(question(tmp_path), "picture 0", "answer"))
+    assert (fit.cut, fit.positions) == (cut, 1 + 4 + min(most, 13))
+
+
 def test_an_object_is_linked_to_the_region_that_overlaps_its_box_most(tmp_path: Path) -> None:
     reading = reader(tmp_path)
     boxes = RegionStore(tmp_path / "regions")["picture 0"].boxes.tolist()
@@ -93,6 +127,6 @@ def test_a_picture_that_is_not_there_is_counted_or_stood_in_for(tmp_path: Path) 
     assert left_out == {"its picture is not in the region store": 1}
 
 
-def test_the_size_is_that_of_the_longest_text_with_the_regions(tmp_path: Path) -> None:
-    reading, choice = reader(tmp_path), Choice(question(tmp_path), "picture 0", "answer")
-    assert reading.size(choice) == 1 + 4 + max(len(text.words) for text in reading.texts(choice, {}))
+def test_the_positions_are_those_of_the_longest_text_with_the_regions(tmp_path: Path) -> None:
+    reading, choice = reader(tmp_path), Choice(question(tmp_path), "picture 0", "rationale", after=0)
+    assert reading.fit(choice).positions == 1 + 4 + max(len(text.words) for text in reading.texts(choice, {}))

@@ -210,6 +210,7 @@ def test_long_questions_are_cut_and_counted(tmp_path: Path, caplog: pytest.LogCa
     task = opened(tmp_path, rows=[*ROWS, row(0, "dog " * 40, "yes", "yes")])
     assert max(len(one.words) for one in task.part("train").asked) == CONFIG.max_text_tokens
     assert "1 of 9 questions are longer than 24 tokens: cut" in caplog.text
+    assert task.evaluate(task_model(task.head(CONFIG)), Asked(run=tmp_path, split="validation"))["cut"] == 0
 
 
 def test_without_a_validation_split_there_is_nothing_to_validate_or_show(tmp_path: Path) -> None:

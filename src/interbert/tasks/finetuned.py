@@ -20,6 +20,9 @@ from interbert.training.precision import autocast, fast_matmul
 from interbert.training.report import Picture, Shown, Table, write_report
 
 TASK_FILE, HEAD_FILE, EXAMPLES_FILE = "task.json", "head.safetensors", "examples.json"
+COUNTED = (  # of what an evaluation counts, what its report shows below the figures
+    "captions", "pictures", "questions", "choices", "examples", "left_out", "stand_ins", "cut", "cut_answers",
+)  # fmt: skip
 
 
 def read_task(run: Path) -> dict[str, Any]:
@@ -75,15 +78,26 @@ def read_examples(run: Path) -> list[Shown]:
 def write_task_report(run: Path, published: Mapping[str, Mapping[str, float]]) -> Path:
     """`report.html` of a finetuned run: curves, its figures beside the published ones, examples right and wrong."""
     columns: dict[str, Mapping[str, Any]] = {}
+    counts: dict[str, Mapping[str, Any]] = {}
     if validation := read_task(run).get("validation"):
         columns["validation, while training"] = validation
     for file in sorted((run / "evaluations").glob("*.json")):
         found = json.loads(file.read_text(encoding="utf-8"))
-        columns[found["split"] + (", zero-shot" if found["zero_shot"] else "")] = found["metrics"]
+        column = found["split"] + (", zero-shot" if found["zero_shot"] else "")
+        columns[column], counts[column] = found["metrics"], found
     columns |= published
     metrics = list(dict.fromkeys(name for column in columns.values() for name in column))
     rows = tuple((name, tuple(_cell(column.get(name)) for column in columns.values())) for name in metrics)
+    rows += tuple(
+        (name, tuple(_count(counts.get(column, {}).get(name)) for column in columns))
+        for name in COUNTED
+        if any(of.get(name) for of in counts.values())
+    )
     return write_report(run, table=Table(tuple(columns), rows), shown=read_examples(run))
+
+
+def _count(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
 
 
 def _cell(figure: Any) -> str:

@@ -27,7 +27,7 @@ from interbert.metrics import accuracy, matthews, pearson, spearman
 from interbert.tasks.glue_files import GLUE, GlueSet, Sentences, read_glue, write_submission
 from interbert.tasks.rows import Examples
 from interbert.tasks.task import Asked, Given, Task, TaskModel, measured
-from interbert.tasks.texts import joined, pieces_of
+from interbert.tasks.texts import Joined, joined, pieces_of
 from interbert.training.report import Shown
 
 log = logging.getLogger(__name__)
@@ -86,28 +86,33 @@ class Glue(Task):
         return cls(read_glue(data, cls.kind), options, given)
 
     @cached_property
-    def _train(self) -> tuple[list[Sentences], list[tuple[list[int], list[int]]]]:
-        """The training examples with their words and token types."""
+    def _train(self) -> tuple[list[Sentences], list[Joined]]:
+        """The training examples as they are and as they are read."""
         labelled = [example for example in self.found.training() if example.label is not None]
-        return labelled, self._read(labelled)
+        read = self._read(labelled)
+        self._cut(read)
+        return labelled, read
 
-    def _read(self, examples: Sequence[Sentences]) -> list[tuple[list[int], list[int]]]:
+    def _read(self, examples: Sequence[Sentences]) -> list[Joined]:
         tokenizer = self.given.tokenizer
         first = pieces_of([example.first for example in examples], tokenizer)
         second = pieces_of([example.second or "" for example in examples], tokenizer)
-        added = 2 if len(self.kind.texts) == 1 else 3  # [CLS] and [SEP]
-        cut = sum(len(one) + len(two) + added > self.max_tokens for one, two in zip(first, second, strict=True))
-        if cut:
-            log.info("%d of %d texts are longer than %d tokens: cut", cut, len(examples), self.max_tokens)
         return [
             joined(one, None if example.second is None else two, self.max_tokens, tokenizer)
             for example, one, two in zip(examples, first, second, strict=True)
         ]
 
+    def _cut(self, read: Sequence[Joined]) -> int:
+        """How many texts are cut, said and given."""
+        cut = sum(text.cut for text in read)
+        if cut:
+            log.warning("%d of %d texts are longer than %d tokens: cut", cut, len(read), self.max_tokens)
+        return cut
+
     @property
     def lengths(self) -> NDArray[np.int64]:
         """int64 [N]: tokens of every training example."""
-        return np.array([len(words) for words, _ in self._train[1]], np.int64)
+        return np.array([len(text.words) for text in self._train[1]], np.int64)
 
     def make(self, examples: NDArray[np.int64], generators: Sequence[Generator], epoch: int) -> Batch:
         """The texts of training examples with their labels; nothing is drawn."""
@@ -115,8 +120,8 @@ class Glue(Task):
         places = examples.tolist()
         return self._batch([labelled[at] for at in places], [read[at] for at in places])
 
-    def _batch(self, examples: Sequence[Sentences], read: Sequence[tuple[list[int], list[int]]]) -> LabelledBatch:
-        ids, words, types = [example.id for example in examples], [row[0] for row in read], [row[1] for row in read]
+    def _batch(self, examples: Sequence[Sentences], read: Sequence[Joined]) -> LabelledBatch:
+        ids, words, types = [one.id for one in examples], [text.words for text in read], [text.types for text in read]
         batch = LabelledBatch(**vars(make_batch(ids, words, None, types, self.given.tokenizer.pad_id)))
         if all(example.label is not None for example in examples):
             dtype = torch.float32 if self.kind.labels is None else torch.int64
@@ -142,8 +147,12 @@ class Glue(Task):
 
     def predict(self, model: TaskModel, examples: Sequence[Sentences]) -> NDArray[np.float64]:
         """float64 [N]: the class's place, or the number, of each example."""
-        read = self._read(examples)
-        order = sorted(range(len(read)), key=lambda at: -len(read[at][0]))
+        return self._predicted(model, examples, self._read(examples))
+
+    def _predicted(
+        self, model: TaskModel, examples: Sequence[Sentences], read: Sequence[Joined]
+    ) -> NDArray[np.float64]:
+        order = sorted(range(len(read)), key=lambda at: -len(read[at].words))
         predicted = np.zeros(len(read))
         device = next(model.parameters()).device
         with torch.inference_mode():
@@ -176,7 +185,8 @@ class Glue(Task):
     def evaluate(self, model: TaskModel, asked: Asked) -> dict[str, Any]:
         """The metrics of a split with their intervals; asked.submission: GLUE's tsv of all its predictions."""
         examples = self.found.part(asked.split)
-        predicted = self.predict(model, examples)
+        read = self._read(examples)
+        predicted = self._predicted(model, examples, read)
         if asked.submission is not None:
             write_submission(asked.submission, [one.id for one in examples], predicted.tolist(), self.kind)
         known = [at for at, one in enumerate(examples) if one.label is not None]
@@ -187,6 +197,7 @@ class Glue(Task):
             "metrics": metrics,
             "examples": len(examples),
             "with_label": len(known),
+            "cut": self._cut(read),
             "left_out": sum(self.found.left_out.values()),
         }
 

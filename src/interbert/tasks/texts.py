@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from interbert.text.tokenizer import Tokenizer
 
 
-def joined(
-    first: Sequence[int], second: Sequence[int] | None, max_tokens: int, tokenizer: Tokenizer
-) -> tuple[list[int], list[int]]:
-    """Words and token types of a text, or of two. first, second: pieces without `[CLS]` and `[SEP]`.
+class Joined(NamedTuple):
+    """A text, or two, as the model reads them. types: of the tokens.  cut: whether something of it is not read."""
+
+    words: list[int]
+    types: list[int]
+    cut: bool
+
+
+def joined(first: Sequence[int], second: Sequence[int] | None, max_tokens: int, tokenizer: Tokenizer) -> Joined:
+    """A text, or two, as one sequence. first, second: pieces without `[CLS]` and `[SEP]`.
 
     What is too long loses pieces from the end of the longer of the two, one by one, the second first where they are
     equally long (BERT's way).
     """
     if second is None:
         words = [tokenizer.cls_id, *first[: max_tokens - 2], tokenizer.sep_id]
-        return words, [0] * len(words)
+        return Joined(words, [0] * len(words), len(first) > max_tokens - 2)
     one, two = kept_lengths(len(first), len(second), max_tokens - 3)
     words = [tokenizer.cls_id, *first[:one], tokenizer.sep_id, *second[:two], tokenizer.sep_id]
-    return words, [0] * (one + 2) + [1] * (two + 1)
+    return Joined(words, [0] * (one + 2) + [1] * (two + 1), one + two < len(first) + len(second))
 
 
 def kept_lengths(first: int, second: int, room: int) -> tuple[int, int]:

@@ -27,7 +27,7 @@ from interbert.errors import InterbertError, UsageError
 from interbert.tasks.rows import Examples
 from interbert.tasks.task import Asked, ChoiceBatch, Given, Task, TaskModel, choice_loss, measured
 from interbert.tasks.vcr_files import CHOICES, VcrQuestion, names_of, read_vcr, text_of, write_submission
-from interbert.tasks.vcr_reading import Choice, VcrReader
+from interbert.tasks.vcr_reading import Choice, Fit, VcrReader
 from interbert.training.report import Shown
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class VcrOptions:
     """Settings of the task."""
 
     choices: Literal["both", "answer", "rationale"] = "both"  # what is trained: Q->A, QA->R, or one model for both
-    max_tokens: int = 128  # of a text with its choice, longer ones are cut; at most what the model reads
+    max_tokens: int = 128  # of a text with its choice, at most what the model reads; longer ones are cut and counted
     stand_ins: bool = False  # a picture that the store lacks gets regions made of its objects' classes and boxes
     metadata: str | None = None  # the folder of the pictures' json files; None: the data's, and beside the pictures
     validation_questions: int = 1000  # of the validation split, drawn by the seed, answered while training
@@ -85,6 +85,16 @@ def scores_of(model: TaskModel, batch: LinkedBatch) -> Tensor:
     with torch.autocast(linked.device.type, enabled=False):  # scores of 8 bits would tie too often
         fused = backbone.fusion(output.text_vector.float(), output.image_vector.float())
         return torch.as_tensor(head.score(fused)[:, 0])
+
+
+@dataclass(frozen=True)
+class AskedChoice:
+    """A choice to predict. question: its place among those asked.  group: 0 of answers, 1 + the answer before."""
+
+    question: int
+    group: int
+    choice: Choice
+    fit: Fit
 
 
 @dataclass
@@ -173,10 +183,21 @@ class Vcr(Task):
             raise InterbertError(f"no training question has four {self.options.choices}s and the right one's place")
         return found
 
-    @property
+    @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """int64 [N]: positions of the longest text of every training choice."""
-        return np.array([self.reader.size(choice) for choice in self.trained], np.int64)
+        fits = [self.reader.fit(choice) for choice in self.trained]
+        self._cut(fits, "train")
+        return np.array([fit.positions for fit in fits], np.int64)
+
+    def _cut(self, fits: Sequence[Fit], split: str) -> dict[str, int]:
+        """How many choices have texts that are cut, said and given."""
+        cut, answers = sum(fit.cut != "" for fit in fits), sum(fit.cut == "choice" for fit in fits)
+        if cut:
+            log.warning("%d of the %d %s choices are longer than %d tokens: the end of the question is cut, in %d of "
+                        "them also that of an answer or rationale",
+                        cut, len(fits), split, self.reader.max_tokens, answers)  # fmt: skip
+        return {"choices": len(fits), "cut": cut, "cut_answers": answers}
 
     def make(self, examples: NDArray[np.int64], generators: Sequence[Generator], epoch: int) -> Batch:
         """Four texts a choice, each with the picture; nothing is drawn."""
@@ -221,23 +242,28 @@ class Vcr(Task):
         NaN where nothing was asked: rationales that there are none, or after other answers than the right one unless
         `after_all`.
         """
+        return self._probabilities(model, self._asked(part, after_all), len(part.questions))
+
+    def _asked(self, part: Part, after_all: bool) -> list[AskedChoice]:
         asked: list[tuple[int, int, Choice]] = []
         for at, (question, picture) in enumerate(zip(part.questions, part.pictures, strict=True)):
             asked.append((at, 0, Choice(question, picture, "answer")))
             if question.rationales:
                 after = range(CHOICES) if after_all else [question.answer] if question.answer is not None else []
                 asked += [(at, 1 + one, Choice(question, picture, "rationale", one)) for one in after]
-        sizes = [self.reader.size(choice) for _, _, choice in asked]
-        order = sorted(range(len(asked)), key=lambda at: -sizes[at])
-        found = np.full((len(part.questions), 1 + CHOICES, CHOICES), np.nan)
+        return [AskedChoice(at, group, choice, self.reader.fit(choice)) for at, group, choice in asked]
+
+    def _probabilities(self, model: TaskModel, asked: Sequence[AskedChoice], questions: int) -> NDArray[np.float64]:
+        order = sorted(asked, key=lambda one: -one.fit.positions)
+        found = np.full((questions, 1 + CHOICES, CHOICES), np.nan)
         device = next(model.parameters()).device
         with torch.inference_mode():
             for start in range(0, len(order), BATCH):
-                which = [asked[at] for at in order[start : start + BATCH]]
-                batch = self._batch([choice for _, _, choice in which]).to(device)
+                which = order[start : start + BATCH]
+                batch = self._batch([one.choice for one in which]).to(device)
                 probabilities = scores_of(model, batch).view(-1, CHOICES).softmax(-1).double().cpu().numpy()
-                for (at, group, _), row in zip(which, probabilities, strict=True):
-                    found[at, group] = row
+                for one, row in zip(which, probabilities, strict=True):
+                    found[one.question, one.group] = row
         return found
 
     def validate(self, model: TaskModel) -> dict[str, float]:
@@ -265,7 +291,8 @@ class Vcr(Task):
             raise InterbertError(
                 "submission: some questions have no rationales of their own, which the leaderboard wants"
             )
-        found = self.predict(model, part, after_all=asked.submission is not None)
+        choices = self._asked(part, after_all=asked.submission is not None)
+        found = self._probabilities(model, choices, len(part.questions))
         if asked.submission is not None:
             write_submission(asked.submission, [question.id for question in part.questions], found)
         metrics = {
@@ -280,6 +307,7 @@ class Vcr(Task):
             "questions": len(part.questions),
             "with_rationales": sum(bool(question.rationales) for question in part.questions),
             "stand_ins": part.stand_ins,
+            **self._cut([one.fit for one in choices], asked.split),
             "left_out": part.left_out.total() + sum(self.found.left_out.values()),
             "left_out_because": dict(part.left_out),
         }

@@ -24,7 +24,9 @@ from interbert.tasks.vcr_files import Tokens, VcrQuestion, named, names_of, read
 from interbert.vision.boxes import box_iou
 
 SAME_OBJECT = 0.5  # IoU from which a region is the one of an object's box
+MARKS = 3  # [CLS], and [SEP] after each of two texts
 Kind = Literal["answer", "rationale"]
+Piece = tuple[int, int]  # a token, and the slot of the region that its word names, 0 for none
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,42 @@ class Linked:
     words: list[int]
     types: list[int]
     links: list[int]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How the four texts of a choice fit. positions: of the longest one, with its picture.
+
+    cut: what of them is not read: "" for nothing, the end of the "question", or also the end of a "choice": of an
+    answer or a rationale.
+    """
+
+    positions: int
+    cut: Literal["", "question", "choice"]
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    """The four texts of a choice before they are cut. answer: the one before rationales; none before answers."""
+
+    question: list[Piece]
+    answer: list[Piece]
+    choices: list[list[Piece]]
+
+    @property
+    def lengths(self) -> tuple[int, int, int]:
+        """Pieces of the question, of the answer before, and of the longest choice."""
+        return len(self.question), len(self.answer), max(map(len, self.choices))
+
+    def kept(self, room: int) -> tuple[int, int, int]:
+        """How many of `lengths` are read where there is room for so many.
+
+        The question goes first, from its end; then the longer of answer and choice. What stands before the four
+        choices is alike in all of them, so it tells nothing of which is right.
+        """
+        question, before, longest = self.lengths
+        answer, choice = kept_lengths(before, longest, room)
+        return min(question, room - answer - choice), answer, choice
 
 
 class VcrReader:
@@ -106,37 +144,46 @@ class VcrReader:
         return {at: int(best[at]) + 1 for at in range(len(boxes)) if float(overlap[at]) >= SAME_OBJECT}
 
     def texts(self, choice: Choice, slots: dict[int, int]) -> list[Linked]:
-        """The question with each of its four choices."""
+        """The question with each of its four choices, cut to `max_tokens`."""
+        read = self._read(choice, slots)
+        question, answer, most = read.kept(self.max_tokens - MARKS)
+        before = read.question[:question] + read.answer[:answer]
+        return [self._joined(before, one[:most]) for one in read.choices]
+
+    def fit(self, choice: Choice) -> Fit:
+        """How the choice's texts fit."""
+        regions = len(choice.question.objects) if choice.picture is None else self.pictures.count(choice.picture)
+        read = self._read(choice, {})
+        kept = read.kept(self.max_tokens - MARKS)
+        cut = "" if kept == read.lengths else "question" if kept[1:] == read.lengths[1:] else "choice"
+        return Fit(1 + regions + MARKS + sum(kept), cut)
+
+    def _read(self, choice: Choice, slots: dict[int, int]) -> _Pieces:
         question = choice.question
         names = names_of(question.objects)
-        first = self._read(question.question, names, slots)
-        if choice.kind == "rationale":
-            assert choice.after is not None
-            first = first + self._read(question.answers[choice.after], names, slots)
-        choices = question.answers if choice.kind == "answer" else question.rationales
-        return [self._joined(first, self._read(one, names, slots)) for one in choices]
 
-    def size(self, choice: Choice) -> int:
-        """Positions of the longest of the four texts with the picture."""
-        regions = len(choice.question.objects) if choice.picture is None else self.pictures.count(choice.picture)
-        return 1 + regions + max(len(text.words) for text in self.texts(choice, {}))
+        def pieces(tokens: Tokens) -> list[Piece]:
+            return [
+                (piece, 0 if at is None else slots.get(at, 0))
+                for word, at in named(tokens, names)
+                for piece in self._pieces_of(word)
+            ]
 
-    def _read(self, tokens: Tokens, names: Sequence[str], slots: dict[int, int]) -> list[tuple[int, int]]:
-        """(piece, slot of the region that its word names or 0) of every piece."""
-        return [
-            (piece, 0 if at is None else slots.get(at, 0))
-            for word, at in named(tokens, names)
-            for piece in self._pieces_of(word)
-        ]
+        answers, rationales = question.answers, question.rationales
+        return _Pieces(
+            question=pieces(question.question),
+            answer=[] if choice.after is None else pieces(answers[choice.after]),
+            choices=[pieces(one) for one in (answers if choice.kind == "answer" else rationales)],
+        )
 
     def _pieces_of(self, word: str) -> list[int]:
         if word not in self._pieces:
             self._pieces[word] = self.given.tokenizer.encode(word)[1:-1]
         return self._pieces[word]
 
-    def _joined(self, first: list[tuple[int, int]], second: list[tuple[int, int]]) -> Linked:
+    def _joined(self, first: list[Piece], second: list[Piece]) -> Linked:
         tokenizer = self.given.tokenizer
-        one, two = kept_lengths(len(first), len(second), self.max_tokens - 3)
         end = (tokenizer.sep_id, 0)
-        rows = [(tokenizer.cls_id, 0), *first[:one], end, *second[:two], end]
-        return Linked([word for word, _ in rows], [0] * (one + 2) + [1] * (two + 1), [slot for _, slot in rows])
+        rows = [(tokenizer.cls_id, 0), *first, end, *second, end]
+        types = [0] * (len(first) + 2) + [1] * (len(second) + 1)
+        return Linked([word for word, _ in rows], types, [slot for _, slot in rows])

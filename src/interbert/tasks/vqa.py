@@ -83,9 +83,13 @@ class Asking:
 
 @dataclass
 class Part:
-    """The questions of a split that can be read, and why others cannot: reason -> how many."""
+    """The questions of a split that can be read, and why others cannot: reason -> how many.
+
+    cut: how many are longer than the model reads.
+    """
 
     asked: list[Asking]
+    cut: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
 
 
@@ -147,8 +151,9 @@ class Vqa(Task):
     def _read(self, questions: Sequence[Question], training: bool) -> Part:
         part, limit = Part([]), self.given.config.max_text_tokens
         words = self.given.tokenizer.encode_many([question.text for question in questions])
-        if cut := sum(len(ids) > limit for ids in words):
-            log.warning("%d of %d questions are longer than %d tokens: cut", cut, len(questions), limit)
+        part.cut = sum(len(ids) > limit for ids in words)
+        if part.cut:
+            log.warning("%d of %d questions are longer than %d tokens: cut", part.cut, len(questions), limit)
         words = [ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]] for ids in words]
         for question, ids in zip(questions, words, strict=True):
             if training and not soft_targets(question.answers, self.places):
@@ -253,6 +258,7 @@ class Vqa(Task):
             "questions": len(part.asked),
             "with_answers": len(known),
             "answers": len(self.answers),
+            "cut": part.cut,
             "without_known_answer": sum(not soft_targets(one.answers, self.places) for one in questions),
             "left_out": part.left_out.total() + sum(self.found.left_out.values()),
             "left_out_because": dict(part.left_out),
