@@ -42,6 +42,21 @@ def test_why_there_is_none_is_counted(tmp_path: Path) -> None:
     }
 
 
+def test_a_picture_of_too_few_regions_is_there_all_the_same(tmp_path: Path) -> None:
+    pictures = StoredPictures(store(tmp_path), given("vqa", min_regions=4))
+    assert pictures.at_all(["nowhere.jpg", "a/two"]) == "a/two"
+    assert pictures.at_all(["two"]) is None  # fits several
+
+
+def test_of_a_picture_that_is_not_there_one_region_says_nothing(tmp_path: Path) -> None:
+    pictures = StoredPictures(store(tmp_path), given("vqa"))
+    found, everything = pictures.regions(None), [pictures.regions(id).features for id in ("a/one", "a/two", "b/two")]
+    assert len(found) == pictures.count(None) == 1
+    np.testing.assert_allclose(found.features[0], np.concatenate(everything).astype(np.float32).mean(0), atol=1e-5)
+    width, height = found.image_size
+    assert found.boxes.tolist() == [[0, 0, width, height]]
+
+
 def test_as_many_regions_are_read_as_the_task_takes(tmp_path: Path) -> None:
     pictures = StoredPictures(store(tmp_path), given("vqa", max_regions=5))
     assert (pictures.count("a/one"), len(pictures.regions("a/one"))) == (5, 5)

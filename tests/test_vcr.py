@@ -157,6 +157,26 @@ def test_missing_pictures_are_counted_or_said_to_be_stood_in_for(tmp_path: Path,
     assert "1 of the validation questions are read without their picture" in caplog.text
 
 
+def test_a_submission_has_also_the_questions_whose_picture_is_not_there(tmp_path: Path, caplog: Any) -> None:
+    task = opened(tmp_path, pictures=3)
+    asked = Asked(run=tmp_path, split="validation", submission=tmp_path / "out.csv")
+    found = task.evaluate(linked(task), asked)
+    with open(tmp_path / "out.csv", newline="") as file:
+        rows = {one[0]: np.array(one[1:], float) for one in list(csv.reader(file))[1:]}
+    assert set(rows) == {"val-0", "val-1", "val-2", "val-3"}
+    assert np.allclose(rows["val-3"].reshape(5, 4).sum(1), 1)
+    assert found["submission"] == {"questions": 4, "with_few_regions": 0, "without_picture": 1}
+    assert (found["questions"], found["left_out"], found["stand_ins"]) == (3, 1, 0)
+    assert "1 questions are answered without their picture" in caplog.text
+
+
+def test_a_question_about_no_objects_without_its_picture_can_be_submitted(tmp_path: Path) -> None:
+    none = {"objects": [], "question": ["two", "?"], "answer_choices": [["a"], ["cat"], ["dog"], ["tree"]]}
+    task = opened(tmp_path, pictures=3, **none, rationale_choices=[["old"], ["red"], ["big"], ["two"]])
+    asked = Asked(run=tmp_path, split="validation", submission=tmp_path / "out.csv")
+    assert task.evaluate(linked(task), asked)["submission"]["without_picture"] == 1
+
+
 def test_what_is_cut_is_counted_and_said(tmp_path: Path, caplog: Any) -> None:
     task = opened(tmp_path, VcrOptions(max_tokens=12))  # a question of 8 pieces, answers of at most 2, 3 marks
     assert max(task.lengths) == 1 + 4 + 12

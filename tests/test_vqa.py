@@ -177,6 +177,27 @@ def test_a_submission_has_every_question(tmp_path: Path) -> None:
     assert {entry["answer"] for entry in written} <= {"yes", "no"}
 
 
+def test_a_submission_has_also_the_questions_whose_picture_is_not_there(tmp_path: Path, caplog: Any) -> None:
+    asked_of = [row(9, "a dog"), row(3, "cat"), row(0, "cat")]  # pictures of no, of 6 and of 3 regions
+    task = opened(tmp_path, validation=asked_of, min_regions=4)
+    asked = Asked(run=tmp_path, split="validation", submission=tmp_path / "answers.json")
+    found = task.evaluate(task_model(task.head(CONFIG)), asked)
+    written = json.loads((tmp_path / "answers.json").read_text())
+    assert sorted(entry["question_id"] for entry in written) == ["1", "2", "3"]
+    assert found["submission"] == {"questions": 3, "with_few_regions": 1, "without_picture": 1}
+    assert (found["questions"], found["left_out"]) == (1, 2)  # the figures are of those read as finetuned
+    assert "1 questions are answered without their picture, which the store does not have" in caplog.text
+
+
+def test_without_its_picture_a_question_is_answered_beside_the_mean_of_all_regions(tmp_path: Path) -> None:
+    task = opened(tmp_path, validation=[row(9, "a dog"), row(0, "cat")])
+    batch = task._batch(task.part("validation").others)
+    regions = [RegionStore(tmp_path / "regions")[f"picture {at}"].features for at in range(4)]
+    assert batch.features is not None
+    mean = torch.from_numpy(np.concatenate(regions).astype(np.float32).mean(0))
+    assert torch.allclose(batch.features[0], mean.expand(2, -1), atol=1e-5)
+
+
 def test_without_a_store_questions_are_read_alone(tmp_path: Path) -> None:
     task = opened(tmp_path, store=None)
     batch = batch_of(task, 0, 1)

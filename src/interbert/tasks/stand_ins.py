@@ -28,6 +28,7 @@ class StandIns:
         self._place = {
             _plain(synonym): at for at, names in enumerate(info.classes) for synonym in [names, *names.split(",")]
         }
+        self._place.pop("", None)  # of a class without a name
         classes = len(info.classes)
         sums, counts = np.zeros((classes + 1, info.feature_size)), np.zeros(classes + 1)  # the last: all classes
         for id in islice(store, PICTURES):
@@ -59,6 +60,10 @@ class StandIns:
             confidence = np.ones(len(at), np.float32)
         labels = np.where(at == self._unknown, 0, at)
         return Regions(self._means[at].astype(np.float32), boxes, image_size, labels, confidence.astype(np.float32))
+
+    def nothing_known(self) -> Regions:
+        """For a picture of which nothing is known: one region that fills it, the mean of all."""
+        return self.regions([""])
 
 
 def _plain(name: str) -> str:

@@ -24,6 +24,7 @@ from interbert.batch import Batch, make_batch
 from interbert.config import ModelConfig
 from interbert.draws import generator_for
 from interbert.errors import InterbertError, UsageError
+from interbert.tasks.pictures import submitted
 from interbert.tasks.rows import Examples
 from interbert.tasks.task import Asked, ChoiceBatch, Given, Task, TaskModel, choice_loss, measured
 from interbert.tasks.vcr_files import CHOICES, VcrQuestion, names_of, read_vcr, text_of, write_submission
@@ -97,18 +98,34 @@ class AskedChoice:
     fit: Fit
 
 
+@dataclass(frozen=True)
+class Reading:
+    """A question as it is read. picture: the id of its regions; None for stand-ins."""
+
+    question: VcrQuestion
+    picture: str | None
+
+
 @dataclass
 class Part:
-    """The questions of a split that can be read, each with its picture's id, None for stand-ins; and why others not."""
+    """The questions of a split that can be read, and why others cannot: reason -> how many.
 
-    questions: list[VcrQuestion] = field(default_factory=list)
-    pictures: list[str | None] = field(default_factory=list)
+    others: those left out for their picture, which a submission has all the same.
+    """
+
+    readings: list[Reading] = field(default_factory=list)
+    others: list[Reading] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
     @property
+    def questions(self) -> list[VcrQuestion]:
+        """Those that can be read."""
+        return [one.question for one in self.readings]
+
+    @property
     def stand_ins(self) -> int:
-        """How many questions are read without their picture."""
-        return sum(picture is None for picture in self.pictures)
+        """How many of them are read without their picture."""
+        return sum(one.picture is None for one in self.readings)
 
 
 class Vcr(Task):
@@ -149,7 +166,7 @@ class Vcr(Task):
             if part.stand_ins:
                 log.warning("%d of the %s questions are read without their picture, with regions made of its objects' "
                             "classes and boxes", part.stand_ins, split)  # fmt: skip
-            if not part.questions:
+            if not part.readings:
                 raise InterbertError(
                     f"no question of the {split} split is left: {', '.join(part.left_out)}. Where there are no "
                     "pictures, finetune with  --set options.stand_ins=true"
@@ -164,18 +181,15 @@ class Vcr(Task):
                 part.left_out["it has no label"] += 1
                 continue
             readable, picture = self.reader.find(question, part.left_out)
-            if readable:
-                part.questions.append(question)
-                part.pictures.append(picture)
+            (part.readings if readable else part.others).append(Reading(question, picture))
         return part
 
     @cached_property
     def trained(self) -> list[Choice]:
         """Every choice that is trained, rationales after the right answer."""
-        part = self.part("train")
         found = [
             choice
-            for question, picture in zip(part.questions, part.pictures, strict=True)
+            for question, picture in ((one.question, one.picture) for one in self.part("train").readings)
             for choice in (Choice(question, picture, "answer"), Choice(question, picture, "rationale", question.answer))
             if self.options.choices in ("both", choice.kind) and choice.right is not None
         ]
@@ -236,21 +250,22 @@ class Vcr(Task):
         assert isinstance(batch, LinkedBatch)
         return {"choice": choice_loss(scores_of(model, batch), batch)}
 
-    def predict(self, model: TaskModel, part: Part, after_all: bool = False) -> NDArray[np.float64]:
+    def predict(self, model: TaskModel, readings: Sequence[Reading], after_all: bool = False) -> NDArray[np.float64]:
         """float64 [N, 5, 4]: probabilities of the answers, then of the rationales after each answer.
 
         NaN where nothing was asked: rationales that there are none, or after other answers than the right one unless
         `after_all`.
         """
-        return self._probabilities(model, self._asked(part, after_all), len(part.questions))
+        return self._probabilities(model, self._asked(readings, after_all), len(readings))
 
-    def _asked(self, part: Part, after_all: bool) -> list[AskedChoice]:
+    def _asked(self, readings: Sequence[Reading], after_all: bool) -> list[AskedChoice]:
         asked: list[tuple[int, int, Choice]] = []
-        for at, (question, picture) in enumerate(zip(part.questions, part.pictures, strict=True)):
-            asked.append((at, 0, Choice(question, picture, "answer")))
+        for at, one in enumerate(readings):
+            question = one.question
+            asked.append((at, 0, Choice(question, one.picture, "answer")))
             if question.rationales:
                 after = range(CHOICES) if after_all else [question.answer] if question.answer is not None else []
-                asked += [(at, 1 + one, Choice(question, picture, "rationale", one)) for one in after]
+                asked += [(at, 1 + before, Choice(question, one.picture, "rationale", before)) for before in after]
         return [AskedChoice(at, group, choice, self.reader.fit(choice)) for at, group, choice in asked]
 
     def _probabilities(self, model: TaskModel, asked: Sequence[AskedChoice], questions: int) -> NDArray[np.float64]:
@@ -268,33 +283,30 @@ class Vcr(Task):
 
     def validate(self, model: TaskModel) -> dict[str, float]:
         """The accuracies on some validation questions, and their mean over both sorts of choices."""
-        part = self._validated()
-        right = right_choices(part.questions, self.predict(model, part))
+        readings = self._validated()
+        right = right_choices([one.question for one in readings], self.predict(model, readings))
         found = {name: float(rows.mean()) for name, rows in right.items() if len(rows)}
         single = [found[name] for name in ("q_to_a", "qa_to_r") if name in found]
         return found | {"choice_accuracy": float(np.mean(single))} if single else {}
 
-    def _validated(self) -> Part:
+    def _validated(self) -> list[Reading]:
         """Validation questions with labels, drawn by the seed."""
         if "validation" not in self.found.splits:
-            return Part()
-        part = self.part("validation")
-        known = [at for at, question in enumerate(part.questions) if question.answer is not None]
+            return []
+        known = [one for one in self.part("validation").readings if one.question.answer is not None]
         order = torch.randperm(len(known), generator=generator_for(self.given.seed, "validation")).tolist()
-        chosen = [known[at] for at in order[: self.options.validation_questions]]
-        return Part([part.questions[at] for at in chosen], [part.pictures[at] for at in chosen])
+        return [known[at] for at in order[: self.options.validation_questions]]
 
     def evaluate(self, model: TaskModel, asked: Asked) -> dict[str, Any]:
         """Q->A, QA->R and Q->AR of a split; asked.submission: the leaderboard's csv of all its questions."""
-        part = self.part(asked.split)
-        if asked.submission is not None and not all(question.rationales for question in part.questions):
+        part, submits = self.part(asked.split), asked.submission is not None
+        if submits and not all(one.question.rationales for one in [*part.readings, *part.others]):
             raise InterbertError(
                 "submission: some questions have no rationales of their own, which the leaderboard wants"
             )
-        choices = self._asked(part, after_all=asked.submission is not None)
-        found = self._probabilities(model, choices, len(part.questions))
-        if asked.submission is not None:
-            write_submission(asked.submission, [question.id for question in part.questions], found)
+        choices = self._asked(part.readings, after_all=submits)
+        found = self._probabilities(model, choices, len(part.readings))
+        sent = {} if asked.submission is None else {"submission": self._submit(asked.submission, model, part, found)}
         metrics = {
             name: measured(rows) | {"chance": CHANCE[name]}
             for name, rows in right_choices(part.questions, found).items()
@@ -304,24 +316,32 @@ class Vcr(Task):
             "split": asked.split,
             "reads": _reads(part),
             "metrics": metrics,
-            "questions": len(part.questions),
+            "questions": len(part.readings),
             "with_rationales": sum(bool(question.rationales) for question in part.questions),
             "stand_ins": part.stand_ins,
             **self._cut([one.fit for one in choices], asked.split),
             "left_out": part.left_out.total() + sum(self.found.left_out.values()),
             "left_out_because": dict(part.left_out),
+            **sent,
         }
+
+    def _submit(self, file: Path, model: TaskModel, part: Part, found: NDArray[np.float64]) -> dict[str, int]:
+        """Writes the leaderboard's csv. Returns what it is made of."""
+        others = self.predict(model, part.others, after_all=True)
+        ids = [one.question.id for one in [*part.readings, *part.others]]
+        write_submission(file, ids, np.concatenate([found, others]))
+        return submitted(self.found, len(found), [one.picture for one in part.others])
 
     def examples(self, model: TaskModel, count: int) -> list[Shown]:
         """Validation questions whose answer the model finds, and as many where it takes another."""
-        part = self._validated()
-        said = self.predict(model, part)[:, 0].argmax(-1)
-        right = np.array([question.answer for question in part.questions]) == said
+        readings = self._validated()
+        said = self.predict(model, readings)[:, 0].argmax(-1)
+        right = np.array([one.question.answer for one in readings]) == said
         chosen = np.concatenate([np.flatnonzero(right)[:count], np.flatnonzero(~right)[:count]])
-        return [self._shown(part, at, int(said[at]), bool(right[at])) for at in chosen.tolist()]
+        return [self._shown(readings[at], int(said[at]), bool(right[at])) for at in chosen.tolist()]
 
-    def _shown(self, part: Part, at: int, said: int, right: bool) -> Shown:
-        question, picture = part.questions[at], part.pictures[at]
+    def _shown(self, reading: Reading, said: int, right: bool) -> Shown:
+        question, picture = reading.question, reading.picture
         names = names_of(question.objects)
         text = text_of(question.answers[said], names)
         if not right and question.answer is not None:
@@ -364,6 +384,4 @@ def _reads(part: Part) -> str:
     if not part.stand_ins:
         return "questions and pictures"
     what = "questions and regions made of the classes and boxes of their pictures' objects"
-    return (
-        what if part.stand_ins == len(part.questions) else f"{part.stand_ins} of the questions with stand-ins: {what}"
-    )
+    return what if part.stand_ins == len(part.readings) else f"{part.stand_ins} of the questions with stand-ins: {what}"

@@ -17,7 +17,6 @@ import torch
 
 from interbert.batch import Regions
 from interbert.tasks.pictures import StoredPictures
-from interbert.tasks.stand_ins import StandIns
 from interbert.tasks.task import Given
 from interbert.tasks.texts import kept_lengths
 from interbert.tasks.vcr_files import Tokens, VcrQuestion, named, names_of, read_metadata
@@ -100,22 +99,24 @@ class _Pieces:
 class VcrReader:
     """Reads questions with the pictures of given.store. metadata: folders in which their json files are looked for.
 
-    Raises InterbertError as `StoredPictures` and `StandIns`.
+    stand_ins: whether a question without its picture is read. Raises InterbertError as `StoredPictures`.
     """
 
     def __init__(self, store: Path, given: Given, metadata: Sequence[Path], max_tokens: int, stand_ins: bool) -> None:
         self.given, self.metadata, self.max_tokens = given, list(metadata), max_tokens
-        self.pictures = StoredPictures(store, given)
-        self.stand_ins = StandIns(self.pictures.store) if stand_ins else None
+        self.pictures, self.stand_ins = StoredPictures(store, given), stand_ins
         self._pieces: dict[str, list[int]] = {}
 
     def find(self, question: VcrQuestion, left_out: Counter[str]) -> tuple[bool, str | None]:
-        """Whether the question can be read, and its picture's id; None with stand-ins. Else the reason is counted."""
+        """Whether the question can be read, and its picture's id; None with stand-ins. Else the reason is counted.
+
+        Where it can not, a submission has it all the same: with as few regions as its picture has, or stand-ins.
+        """
         missing: Counter[str] = Counter()
         picture = self.pictures.find([question.picture], missing)
-        if picture is None and (self.stand_ins is None or not question.objects):
+        if picture is None and not (self.stand_ins and question.objects):
             left_out.update(missing)
-            return False, None
+            return False, self.pictures.at_all([question.picture])
         return True, picture
 
     def scene(self, choice: Choice) -> Scene:
@@ -124,12 +125,13 @@ class VcrReader:
         if picture is not None:
             regions = self.pictures.regions(picture)
             return Scene(regions, self._slots(question, picture, regions))
-        assert self.stand_ins is not None
-        found = read_metadata(question, self.metadata)
+        if not question.objects:
+            return Scene(self.pictures.regions(None), {})
+        found, make = read_metadata(question, self.metadata), self.pictures.stand_ins.regions
         if found is None:
-            regions = self.stand_ins.regions(question.objects)
+            regions = make(question.objects)
         else:
-            regions = self.stand_ins.regions(question.objects, found.boxes, found.confidence, found.image_size)
+            regions = make(question.objects, found.boxes, found.confidence, found.image_size)
         regions = self.given.taken(regions)
         return Scene(regions, {at: at + 1 for at in range(len(regions))})
 
@@ -152,7 +154,8 @@ class VcrReader:
 
     def fit(self, choice: Choice) -> Fit:
         """How the choice's texts fit."""
-        regions = len(choice.question.objects) if choice.picture is None else self.pictures.count(choice.picture)
+        objects, picture = choice.question.objects, choice.picture
+        regions = len(objects) if picture is None and objects else self.pictures.count(picture)
         read = self._read(choice, {})
         kept = read.kept(self.max_tokens - MARKS)
         cut = "" if kept == read.lengths else "question" if kept[1:] == read.lengths[1:] else "choice"

@@ -24,7 +24,7 @@ from interbert.batch import Batch, make_batch
 from interbert.config import ModelConfig
 from interbert.draws import generator_for
 from interbert.errors import InterbertError, UsageError
-from interbert.tasks.pictures import StoredPictures
+from interbert.tasks.pictures import StoredPictures, submitted
 from interbert.tasks.rows import Examples
 from interbert.tasks.task import Asked, Given, Task, TaskModel, measured
 from interbert.tasks.vqa_answers import answer_vocabulary, official_score, soft_targets, summary
@@ -74,7 +74,7 @@ class AnswerHead(nn.Module):
 
 @dataclass(frozen=True)
 class Asking:
-    """A question as the model reads it. picture: the id of its regions; None where the question is read alone."""
+    """A question as the model reads it. picture: the id of its regions; None where it is read without its picture."""
 
     question: Question
     words: list[int]
@@ -85,10 +85,12 @@ class Asking:
 class Part:
     """The questions of a split that can be read, and why others cannot: reason -> how many.
 
-    cut: how many are longer than the model reads.
+    others: those left out for their picture, which a submission has all the same.  cut: how many are longer than the
+    model reads.
     """
 
-    asked: list[Asking]
+    asked: list[Asking] = field(default_factory=list)
+    others: list[Asking] = field(default_factory=list)
     cut: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
 
@@ -149,7 +151,7 @@ class Vqa(Task):
         return self._parts[split]
 
     def _read(self, questions: Sequence[Question], training: bool) -> Part:
-        part, limit = Part([]), self.given.config.max_text_tokens
+        part, limit = Part(), self.given.config.max_text_tokens
         words = self.given.tokenizer.encode_many([question.text for question in questions])
         part.cut = sum(len(ids) > limit for ids in words)
         if part.cut:
@@ -159,14 +161,16 @@ class Vqa(Task):
             if training and not soft_targets(question.answers, self.places):
                 part.left_out["no answer of it is in the vocabulary"] += 1
                 continue
-            picture = None if self.pictures is None else self.pictures.find(question.pictures, part.left_out)
-            if self.pictures is None or picture is not None:
+            if self.pictures is None:
+                part.asked.append(Asking(question, ids, None))
+            elif (picture := self.pictures.find(question.pictures, part.left_out)) is not None:
                 part.asked.append(Asking(question, ids, picture))
+            else:
+                part.others.append(Asking(question, ids, self.pictures.at_all(question.pictures)))
         return part
 
     def _size(self, asking: Asking) -> int:
-        regions = 0 if self.pictures is None or asking.picture is None else 1 + self.pictures.count(asking.picture)
-        return len(asking.words) + regions
+        return len(asking.words) + (0 if self.pictures is None else 1 + self.pictures.count(asking.picture))
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -180,8 +184,8 @@ class Vqa(Task):
 
     def _batch(self, asked: Sequence[Asking]) -> AnswerBatch:
         ids, words = [str(one.question.id) for one in asked], [one.words for one in asked]
-        found = [self.pictures.regions(one.picture) for one in asked if self.pictures and one.picture is not None]
-        batch = AnswerBatch(**vars(make_batch(ids, words, found or None, pad_id=self.given.tokenizer.pad_id)))
+        regions = None if self.pictures is None else [self.pictures.regions(one.picture) for one in asked]
+        batch = AnswerBatch(**vars(make_batch(ids, words, regions, pad_id=self.given.tokenizer.pad_id)))
         batch.targets = torch.zeros(len(asked), len(self.answers))
         for row, one in enumerate(asked):
             for place, target in soft_targets(one.question.answers, self.places).items():
@@ -235,16 +239,13 @@ class Vqa(Task):
         return [official_score(answer, one.question.answers) for one, answer in zip(asked, said, strict=True)]
 
     def evaluate(self, model: TaskModel, asked: Asked) -> dict[str, Any]:
-        """The challenge's score of a split, by kinds of question too; asked.submission: its json of all answers.
+        """The challenge's score of a split, by kinds of question too; asked.submission: its json of all questions.
 
         `official` is what the challenge's own evaluation prints, in percent; `chance`, always the commonest answer.
         """
         part = self.part(asked.split)
         said = self.predict(model, part.asked)
-        if asked.submission is not None:
-            write_submission(asked.submission, [one.question for one in part.asked], said)
-            if part.left_out:
-                log.warning("the challenge takes no file that lacks questions: %d are not in it", part.left_out.total())
+        sent = {} if asked.submission is None else {"submission": self._submit(asked.submission, model, part, said)}
         known = [at for at, one in enumerate(part.asked) if one.question.answers]
         questions = [part.asked[at].question for at in known]
         scores = self._scores([part.asked[at] for at in known], [said[at] for at in known])
@@ -262,7 +263,14 @@ class Vqa(Task):
             "without_known_answer": sum(not soft_targets(one.answers, self.places) for one in questions),
             "left_out": part.left_out.total() + sum(self.found.left_out.values()),
             "left_out_because": dict(part.left_out),
+            **sent,
         }
+
+    def _submit(self, file: Path, model: TaskModel, part: Part, said: Sequence[str]) -> dict[str, int]:
+        """Writes the challenge's json. Returns what it is made of."""
+        questions = [one.question for one in [*part.asked, *part.others]]
+        write_submission(file, questions, [*said, *self.predict(model, part.others)])
+        return submitted(self.found, len(said), [one.picture for one in part.others])
 
     def examples(self, model: TaskModel, count: int) -> list[Shown]:
         """Validation questions that the model answers right (a score of at least a half), and as many wrong ones."""
