@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from toy import lines_without_timing
 import interbert
 from interbert.corpus.corpus import Corpus
 from interbert.errors import InterbertError, UsageError
+from interbert.tasks import mining
 from interbert.tasks.finetuning import FinetuneJob, Finetuning, best_of, finetune, keep_best, metric_of
 from interbert.tasks.retrieval import Retrieval, RetrievalOptions
 from interbert.tasks.task import TaskModel
@@ -150,6 +153,27 @@ def test_a_stopped_run_goes_on_to_the_bits_of_the_unbroken_one(
     assert (out / "hard-negatives" / "epoch-001.npy").stat().st_mtime_ns == mined
     assert (out / "model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()
     assert lines_without_timing(out) == lines_without_timing(finished)
+    assert np.array_equal(*(np.load(run / "hard-negatives" / "epoch-001.npy") for run in (out, finished)))
+
+
+def test_ctrl_c_while_negatives_are_mined_stops_between_blocks_and_loses_nothing(
+    finished: Path, corpus: Corpus, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, read, blocks = tmp_path / "run", mining._vector, []
+
+    def interrupted(*given: Any) -> torch.Tensor:
+        blocks.append(given)
+        if len(blocks) == 8:  # an epoch's mining takes five: three of pictures, two of captions
+            os.kill(os.getpid(), signal.SIGINT)
+        return read(*given)
+
+    monkeypatch.setattr(mining, "_vector", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        done(corpus, start, out)
+    assert len(blocks) == 8
+    assert [file.name for file in (out / "hard-negatives").glob("*.npy")] == ["epoch-000.npy"]
+    assert done(corpus, start, out).summary.resumed_from == 12
+    assert (out / "model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()
     assert np.array_equal(*(np.load(run / "hard-negatives" / "epoch-001.npy") for run in (out, finished)))
 
 

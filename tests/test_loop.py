@@ -303,7 +303,7 @@ def legs_of(steps: int, *, until: int = 99) -> tuple[Legs, list[tuple[int, bool]
     """Legs that note each beginning and whether the model was in training mode, and do not begin from `until` on."""
     begun: list[tuple[int, bool]] = []
 
-    def begin(model: nn.Module, step: int) -> bool:
+    def begin(model: nn.Module, step: int, give_way: Callable[[], None]) -> bool:
         begun.append((step, model.training))
         return step < until
 
@@ -327,7 +327,7 @@ def test_no_batch_of_a_leg_is_made_before_it_begins(tmp_path: Path) -> None:
             made.append(step)
             return super().batches(step, rank, world)
 
-    def begin(model: nn.Module, step: int) -> bool:
+    def begin(model: nn.Module, step: int, give_way: Callable[[], None]) -> bool:
         assert made == list(range(step))
         return True
 
@@ -341,6 +341,28 @@ def test_a_leg_that_does_not_begin_ends_the_run_there(tmp_path: Path) -> None:
     assert summary.steps == 8
     again = train(ToyModel(), ToyJob(), SETTINGS, tmp_path, progress=False, legs=legs)
     assert (again.steps, again.resumed_from) == (8, 8)
+
+
+def test_a_wish_to_stop_is_granted_while_a_leg_begins(tmp_path: Path, unbroken: tuple[ToyModel, Path]) -> None:
+    begun: list[tuple[int, str]] = []
+
+    def begin(model: nn.Module, step: int, give_way: Callable[[], None]) -> bool:
+        give_way()
+        if (step, "early") not in begun and step == 4:
+            begun.append((step, "early"))
+            os.kill(os.getpid(), signal.SIGTERM)
+            give_way()
+        begun.append((step, "whole"))
+        return True
+
+    with pytest.raises(SystemExit, match="143"):
+        train(ToyModel(), ToyJob(), SETTINGS, tmp_path, progress=False, legs=Legs(4, begin))
+    assert begun == [(0, "whole"), (4, "early")]
+    model = ToyModel()
+    summary = train(model, ToyJob(), SETTINGS, tmp_path, progress=False, legs=Legs(4, begin))
+    assert summary.resumed_from == 4  # though checkpoints are made every five steps
+    assert begun[2:] == [(4, "whole"), (8, "whole")]
+    assert equal(model, unbroken[0])
 
 
 def test_a_leg_that_goes_on_is_not_begun_again(tmp_path: Path, unbroken: tuple[ToyModel, Path]) -> None:

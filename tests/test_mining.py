@@ -17,6 +17,7 @@ from interbert.pretraining.batches import Belonging
 from interbert.tasks import mining
 from interbert.tasks.mining import Mined, mine
 from interbert.tasks.negatives import Negatives
+from interbert.training.interruption import Stopped
 from interbert.training.parallel import Parallel
 
 
@@ -61,6 +62,19 @@ def test_nothing_mined_belongs_and_what_is_missing_is_minus_one(model: InterBert
         assert len(pictures) == 45  # of 48, three are of its kind
         assert not among.belonging.matrix(np.array([text]), pictures.astype(np.int64)).any()
         assert (found[row][45:] == -1).all()
+
+
+@torch.inference_mode()
+def test_between_blocks_mining_gives_way(model: InterBert, among: Negatives) -> None:
+    asked: list[int] = []
+
+    def stop_at_the_fifth() -> None:
+        asked.append(len(asked))
+        if len(asked) == 5:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        mine(model, among, pool=4, give_way=stop_at_the_fifth)
 
 
 @torch.inference_mode()

@@ -58,6 +58,10 @@ def kinds(corpus: Corpus, batch: ChoiceBatch) -> list[tuple[str, str]]:
     ]
 
 
+def never() -> None:
+    """Nobody wants to stop."""
+
+
 def test_a_caption_chooses_among_its_picture_and_three_that_do_not_belong(corpus: Corpus) -> None:
     task = task_of(corpus)
     batch = made(task, [0, 50])
@@ -80,7 +84,7 @@ def test_the_releases_pairs_are_two_captions_and_one_picture_that_do_not_belong(
 ) -> None:
     task = task_of(corpus, {"out": tmp_path}, form="pairs")
     with torch.inference_mode():
-        task.begin_epoch(TaskModel(InterBert.from_pretrained(run)), 0, Parallel())
+        task.begin_epoch(TaskModel(InterBert.from_pretrained(run)), 0, Parallel(), never)
     batch = made(task, [10])
     (own, image), (other, same), (hard, same_too), (own_too, another) = pairs_of(batch)
     assert own == own_too
@@ -94,7 +98,7 @@ def test_the_releases_pairs_are_two_captions_and_one_picture_that_do_not_belong(
 def test_hard_negatives_are_among_the_mined(corpus: Corpus, run: Path, tmp_path: Path) -> None:
     task = task_of(corpus, {"out": tmp_path}, hard_negatives=2, hard_pool=3)
     with torch.inference_mode():
-        task.begin_epoch(TaskModel(InterBert.from_pretrained(run)), 4, Parallel())
+        task.begin_epoch(TaskModel(InterBert.from_pretrained(run)), 4, Parallel(), never)
     assert (tmp_path / "hard-negatives" / "epoch-004.npy").is_file()
     for example in (0, 33, 95):
         mined = {corpus.image_id(int(image)) for image in task._hard(example, 4)}
@@ -103,7 +107,7 @@ def test_hard_negatives_are_among_the_mined(corpus: Corpus, run: Path, tmp_path:
 
 
 def test_random_negatives_mine_nothing(corpus: Corpus, run: Path, tmp_path: Path) -> None:
-    task_of(corpus, {"out": tmp_path}).begin_epoch(TaskModel(InterBert.from_pretrained(run)), 0, Parallel())
+    task_of(corpus, {"out": tmp_path}).begin_epoch(TaskModel(InterBert.from_pretrained(run)), 0, Parallel(), never)
     assert not list(tmp_path.iterdir())
 
 
@@ -147,7 +151,7 @@ def test_the_loss_of_a_new_model_is_that_of_a_guess(corpus: Corpus) -> None:
 def test_the_releases_loss_counts_every_pair(corpus: Corpus, run: Path, tmp_path: Path) -> None:
     task, model = task_of(corpus, {"out": tmp_path}, form="pairs"), TaskModel(InterBert.from_pretrained(run))
     with torch.no_grad():
-        task.begin_epoch(model, 0, Parallel())
+        task.begin_epoch(model, 0, Parallel(), never)
         batch = made(task, [1, 2])
         output = model.backbone(batch)
         logits = model.backbone.match_logits(output.text_vector, output.image_vector)

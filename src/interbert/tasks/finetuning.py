@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -128,13 +128,13 @@ class FinetuneJob:
             self._epoch = epoch, epoch_plan(examples, self.lengths, self.plan.batch_size, order)
         return epoch, self._epoch[1][at]
 
-    def begin(self, model: nn.Module, step: int) -> bool:
+    def begin(self, model: nn.Module, step: int, give_way: Callable[[], None]) -> bool:
         """Before an epoch: what the task makes with the model; false where validations have long brought no gain."""
         assert isinstance(model, TaskModel)
         if self.parallel.from_leader(self.parallel.leads and self._had_enough()):
             log.info("no gain in %d validations: stopped at step %d", self.plan.early_stop, step)
             return False
-        self.task.begin_epoch(model, step // self.steps_per_epoch, self.parallel)
+        self.task.begin_epoch(model, step // self.steps_per_epoch, self.parallel, give_way)
         return True
 
     def counts(self, batch: Batch) -> dict[str, float]:

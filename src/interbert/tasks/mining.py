@@ -7,7 +7,7 @@ place among the training captions, the pictures' numbers in the corpus, best fir
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from interbert.pretraining.batches import AnyCorpus
 from interbert.tasks.negatives import Negatives
 from interbert.training.parallel import Parallel
 
-TEXTS_AT_ONCE, IMAGES_AT_ONCE = 64, 64
+TEXTS_AT_ONCE, IMAGES_AT_ONCE = 64, 16  # a second or so of a large model on a CPU, in which no wish to stop is seen
 README = """# Hard negatives
 
 `epoch-NNN.npy`: the pictures that fitted each training caption best at the beginning of that epoch, though they do not
@@ -40,19 +40,22 @@ def mine(
     pool: int,
     max_regions: int | None = None,
     parallel: Parallel | None = None,
+    give_way: Callable[[], None] = lambda: None,
 ) -> NDArray[np.int32]:
     """The best `pool` pictures for each training caption that do not belong to it: int32 [captions, pool], -1 for none.
 
     The same whatever the number of processes: each takes some blocks of captions, all call the model equally often.
+    give_way: called between blocks, see `Legs`.
     """
     parallel = parallel or Parallel()
     corpus, texts = among.corpus, among.texts
-    pictures = _image_vectors(model, corpus, among.images, max_regions)
+    pictures = _image_vectors(model, corpus, among.images, max_regions, give_way)
     order = np.argsort(corpus.lengths[texts], kind="stable")
     blocks = [order[start : start + TEXTS_AT_ONCE] for start in range(0, len(order), TEXTS_AT_ONCE)]
     found = np.full((len(texts), pool), -1, np.int32)
     mine_of_rank: dict[int, NDArray[np.int32]] = {}
     for turn in range(-(-len(blocks) // parallel.world)):
+        give_way()
         number = min(turn * parallel.world + parallel.rank, len(blocks) - 1)
         asked = texts[blocks[number]]
         margins = model.margins_alone(_text_vectors(model, corpus, asked), pictures)
@@ -70,17 +73,24 @@ def _best(margins: Tensor, among: Negatives, texts: NDArray[np.int64], pool: int
     return np.where(np.isneginf(best.values.cpu().numpy()), -1, pictures).astype(np.int32)
 
 
-def _image_vectors(model: InterBert, corpus: AnyCorpus, images: NDArray[np.int64], max_regions: int | None) -> Tensor:
+def _image_vectors(
+    model: InterBert,
+    corpus: AnyCorpus,
+    images: NDArray[np.int64],
+    max_regions: int | None,
+    give_way: Callable[[], None],
+) -> Tensor:
     order = np.argsort(corpus.region_counts[images], kind="stable")
     found: list[Tensor] = []
     for start in range(0, len(order), IMAGES_AT_ONCE):
+        give_way()
         regions = [corpus.regions(int(image)) for image in images[order[start : start + IMAGES_AT_ONCE]]]
         taken = [one.select(slice(0, max_regions)) if max_regions else one for one in regions]
         found.append(_vector(model, make_batch([""] * len(taken), None, taken), "image_vector"))
     return torch.cat(found)[torch.from_numpy(np.argsort(order)).to(found[0].device)]
 
 
-def _text_vectors(model: InterBert, corpus: AnyCorpus, texts: Sequence[int] | NDArray[np.int64]) -> Tensor:
+def _text_vectors(model: InterBert, corpus: AnyCorpus, texts: NDArray[np.int64]) -> Tensor:
     words = [corpus.words(int(text)).tolist() for text in texts]
     return _vector(model, make_batch([""] * len(words), words, None), "text_vector")
 

@@ -8,7 +8,7 @@ of pretraining goes on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -115,7 +115,7 @@ class Retrieval(Task):
         """Tokens of every training caption."""
         return self.corpus.lengths[self.texts].astype(np.int64)
 
-    def begin_epoch(self, model: TaskModel, epoch: int, parallel: Parallel) -> None:
+    def begin_epoch(self, model: TaskModel, epoch: int, parallel: Parallel, give_way: Callable[[], None]) -> None:
         """Mines hard negatives with the vectors that the model gives each side alone, into the run's folder."""
         if self.options.mines:
             found = mine(
@@ -124,6 +124,7 @@ class Retrieval(Task):
                 pool=self.options.hard_pool,
                 max_regions=self.given.max_regions,
                 parallel=parallel,
+                give_way=give_way,
             )
             if parallel.leads:
                 Mined(found).save(self._file(epoch))

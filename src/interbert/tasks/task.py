@@ -98,8 +98,11 @@ class Task(Protocol):
         """A new head, or None where the matching head is the task's."""
         return None
 
-    def begin_epoch(self, model: TaskModel, epoch: int, parallel: Parallel) -> None:
-        """What an epoch needs of the model as it is then, kept in the run's folder: called once, on every process."""
+    def begin_epoch(self, model: TaskModel, epoch: int, parallel: Parallel, give_way: Callable[[], None]) -> None:
+        """What an epoch needs of the model as it is then, kept in the run's folder: called once, on every process.
+
+        give_way: called every second or so of long work, see `Legs`.
+        """
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """What each sum of `losses` is divided by."""

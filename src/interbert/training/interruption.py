@@ -37,6 +37,10 @@ class Interruption:
         os.write(2, b"\nstopping after this step, with a checkpoint; once more to stop at once\n")  # safe in a handler
 
 
+class Stopped(Exception):
+    """A wish to stop is granted in the midst of long work, which is begun again when the run goes on."""
+
+
 def stopped_by(number: int) -> BaseException:
     """What ends the program: KeyboardInterrupt for SIGINT, SystemExit(143) for SIGTERM."""
     return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)

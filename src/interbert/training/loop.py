@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from torch import nn
@@ -25,7 +26,7 @@ from interbert.errors import InterbertError
 from interbert.files import write_json
 from interbert.training.average import Average
 from interbert.training.checkpoint import Checkpoint, Checkpoints, load_checkpoint
-from interbert.training.interruption import Interruption, stopped_by
+from interbert.training.interruption import Interruption, Stopped, stopped_by
 from interbert.training.job import Job
 from interbert.training.journal import Journal, Line
 from interbert.training.optimizer import gradient_norm, learning_rate, make_optimizer, set_learning_rate
@@ -55,13 +56,14 @@ class Summary:
 class Legs:
     """A run in legs of so many steps; a leg's batches are made after it has begun.
 
-    begin: called with the model and the step before each leg, on every process alike, without gradients, in evaluation
-    mode, with the average's weights; where it returns false the run ends there. A run that goes on in the middle of a
-    leg does not begin it again.
+    begin: called with the model, the step and `give_way` before each leg, on every process alike, without gradients, in
+    evaluation mode, with the average's weights; where it returns false the run ends there. What takes long calls
+    give_way() every second or so, on every process equally often: it raises Stopped where a wish to stop is to be
+    granted. A run that goes on in the middle of a leg does not begin it again.
     """
 
     steps: int
-    begin: Callable[[nn.Module, int], bool]
+    begin: Callable[[nn.Module, int, Callable[[], None]], bool]
 
 
 @dataclass
@@ -198,15 +200,32 @@ class _Run:
         """Steps until the last one, or until a leg does not begin."""
         total = self.job.total_steps
         while self.at.step < total:
-            if legs is not None and self.at.step % legs.steps == 0 and not self._begins(legs):
+            if legs is not None and self.at.step % legs.steps == 0 and not self._begins(legs, journal, stop):
                 break
             end = total if legs is None else (self.at.step // legs.steps + 1) * legs.steps
             self._steps(min(end, total), journal, stop)
         self._save(journal)
 
-    def _begins(self, legs: Legs) -> bool:
+    def _begins(self, legs: Legs, journal: Journal, stop: Interruption) -> bool:
+        def give_way() -> None:
+            if self.parallel.sum({"stop": stop.signal > 0})["stop"]:
+                raise Stopped
+
+        def begin(model: nn.Module) -> bool | None:
+            try:
+                return legs.begin(model, self.at.step, give_way)
+            except Stopped:  # through the model's own call, which FSDP stands around, goes no error
+                return None
+
         with self._averaged(), autocast(self.precision, self.parallel.device):
-            return self.shared.look(lambda model: legs.begin(model, self.at.step))
+            begins = self.shared.look(begin)
+        if begins is None:
+            self._stop(journal, stop)
+        return bool(begins)
+
+    def _stop(self, journal: Journal, stop: Interruption) -> NoReturn:
+        self._save(journal)
+        raise stopped_by(stop.signal or signal.SIGTERM)
 
     def _steps(self, last: int, journal: Journal, stop: Interruption) -> None:
         """Steps up to `last`. A wish to stop, or a checkpoint due by the clock, is granted before a step."""
@@ -218,10 +237,10 @@ class _Run:
         with made_ahead(make, self.at.step, last) as steps:
             for batches in steps:
                 together = self._agreed(batches, stop)
-                if together.stop or together.save:
-                    self._save(journal)
                 if together.stop:
-                    raise stopped_by(stop.signal or signal.SIGTERM)
+                    self._stop(journal, stop)
+                if together.save:
+                    self._save(journal)
                 norm = self._step(batches, together.counts)
                 pace.end(self.at, together.pairs)
                 journal.advance(sum(self.at.means().values()), pace.pairs_per_second)
