@@ -251,9 +251,9 @@ def evaluate_pretraining(
 ) -> dict[str, Any]:
     """What a model knows of a split: masked words, matching and retrieval, with 95 % bootstrap intervals.
 
-    Words: MSM on every text with its own picture, nothing of it hidden, and without it. Matching: every text once,
-    half of them with another text's picture. Retrieval: one text a picture ranks all pictures of the split by the
-    matching head.
+    Words: MSM on every text with its own picture, nothing of it hidden, and without it. Hidden: words and regions that
+    are hidden together, singly and in segments. Matching: every text once, half of them with another text's picture.
+    Retrieval: one text a picture ranks all pictures of the split by the matching head.
     """
     pool = Pool.of(corpus, maker, seed, len(corpus), len(corpus), split)
     if pool is None:
@@ -271,6 +271,7 @@ def evaluate_pretraining(
     return {
         "split": split,
         "words": word_gain(model, pool, Stage("msm", "none")),
+        "hidden": hidden_found(model, pool, Stage("mlm", "mom")) | hidden_found(model, pool, Stage("msm", "mrm")),
         "matching_accuracy": _with_interval(right) | {"pairs": len(right)},
         "retrieval": recall | {"median_rank": float(np.median(place))} | counted,
         "retrieval_alone": alone_recall(model, pool),
@@ -287,6 +288,34 @@ def _with_interval(hits: NDArray[Any]) -> dict[str, Any]:
 def _moved(model: InterBert, batches: Iterator[Batch]) -> Iterator[Batch]:
     device = next(model.parameters()).device
     return (batch.to(device) for batch in batches)
+
+
+@torch.inference_mode()
+def hidden_found(model: InterBert, pool: Pool, stage: Stage) -> dict[str, dict[str, Any]]:
+    """`words_msm`, `regions_mrm` and the like: of what a stage hides of every text and its own picture, the share found.
+
+    Resampled by pair; no share of nothing.
+    """
+    found: dict[str, list[tuple[int, int]]] = {f"words_{stage.words}": [], f"regions_{stage.regions}": []}
+    for batch in _moved(model, pool.own().batches(stage)):
+        output = model(batch)
+        of_pairs = {
+            f"words_{stage.words}": (words_right(model, output, batch), scored_words(batch)),
+            f"regions_{stage.regions}": (_regions_right(model, output, batch), scored_regions(batch)),
+        }
+        for name, (right, scored) in of_pairs.items():
+            each = torch.split(right, scored.sum(1).tolist())
+            found[name] += [(int(one.sum()), len(one)) for one in each if len(one)]
+    return {name: _share(rows) for name, rows in found.items() if rows}
+
+
+def _share(rows: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    counts = np.array(rows, np.float64)
+
+    def share(sample: NDArray[np.float64]) -> float:
+        return float(sample[:, 0].sum() / sample[:, 1].sum())
+
+    return {"value": share(counts), "interval": bootstrap_interval(counts, share), "hidden": int(counts[:, 1].sum())}
 
 
 @torch.inference_mode()
