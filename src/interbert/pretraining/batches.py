@@ -6,7 +6,7 @@ A pair's masks depend on its place in the global batch alone, so they are the sa
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -158,7 +158,11 @@ class BatchMaker:
         """One padded batch; generators: one a pair. `batch.ids` are "text index:image id"."""
         ids = [f"{t}:{self.corpus.image_id(int(i))}" for t, i in zip(pairs.texts, pairs.images, strict=True)]
         words = [torch.from_numpy(self.corpus.words(int(t)).astype(np.int64)) for t in pairs.texts]
-        regions = [self._regions(int(i), g) for i, g in zip(pairs.images, generators, strict=True)]
+        augmentation = self.augmentation if stage.region_dropout else replace(self.augmentation, region_dropout=0.0)
+        regions = [
+            augmented_regions(self.corpus, int(i), augmentation, g)
+            for i, g in zip(pairs.images, generators, strict=True)
+        ]
         batch = make_batch(ids, [w.tolist() for w in words], regions, pad_id=self.pad_id)
         batch.is_match = torch.from_numpy(pairs.is_match)
         batch.images = torch.from_numpy(pairs.images)
@@ -177,9 +181,6 @@ class BatchMaker:
             return True, True
         hide_words = bool(torch.rand((), generator=generator) < 0.5)
         return hide_words, not hide_words
-
-    def _regions(self, image: int, generator: Generator) -> Regions:
-        return augmented_regions(self.corpus, image, self.augmentation, generator)
 
     def _mask_words(self, batch: Batch, words: list[Tensor], stage: Stage, generators: list[Generator | None]) -> None:
         assert batch.words is not None

@@ -19,6 +19,7 @@ class Stage:
     vectors that each side gives when read without the other, by contrast over the batch (half the cost, no masking);
     "both" does both. hard_negatives: share of the negatives that are not drawn at random from the batch's pictures but
     likelier the better they fit, read alone; they cost a forward pass more.
+    region_dropout: whether the run's `augmentation.region_dropout` holds in this stage; False: pictures are seen whole.
 
     >>> two_stages = [Stage("mlm", "mom", epochs=5), Stage("msm", "mrm", epochs=10)]    # the paper's Table 4
     """
@@ -28,6 +29,7 @@ class Stage:
     epochs: int = 1
     matching: Literal["interact", "alone", "both"] = "interact"
     hard_negatives: float = 0.0
+    region_dropout: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.hard_negatives <= 1:
