@@ -27,12 +27,14 @@ from interbert.pretraining.evaluation import (
     alone_recall,
     evaluate_pretraining,
     evaluate_run,
+    hidden_found,
     quick_validation,
     recentre,
     score_matrix,
     word_gain,
 )
 from interbert.pretraining.job import PretrainingJob
+from interbert.pretraining.objectives import scored_words
 from interbert.pretraining.run import fitted
 from interbert.pretraining.stages import Masking, Stage
 
@@ -102,6 +104,20 @@ def test_word_gain_of_four_words_by_hand() -> None:
     assert found["words"] == 4
     # drawn again, the two texts are the first twice (2 of 6 gained), both, or the second twice (2 of 2)
     assert found["gain_interval"] == pytest.approx((1 / 3, 1.0))
+
+
+def test_words_and_regions_found_are_counted_by_hand(model: InterBert, corpus: Corpus) -> None:
+    pool, stage = pool_of(corpus), Stage("msm", "mrm")
+    hidden, right = 0, 0
+    for batch in pool.own().batches(stage):
+        assert batch.word_targets is not None
+        states = model(batch).text_states
+        hidden += int(scored_words(batch).sum())
+        right += int((model.word_logits(states).argmax(-1) == batch.word_targets)[scored_words(batch)].sum())
+    found = hidden_found(model, pool, stage)
+    assert found["words_msm"]["hidden"] == hidden > 20
+    assert found["words_msm"]["value"] == pytest.approx(right / hidden)
+    assert_whole(found["regions_mrm"])
 
 
 def test_word_gain_without_a_hidden_word_says_so(model: InterBert, corpus: Corpus) -> None:
@@ -226,6 +242,9 @@ def test_an_evaluation_has_finite_numbers_inside_their_intervals(model: InterBer
     assert words["gain"] == pytest.approx(words["with_image"] - words["without_image"])
     assert_whole(found["matching_accuracy"])
     assert found["matching_accuracy"]["pairs"] == 12
+    assert set(found["hidden"]) == {"words_mlm", "regions_mom", "words_msm", "regions_mrm"}
+    for one in found["hidden"].values():
+        assert_whole(one)
     for k in (1, 5, 10):
         assert_whole(retrieval[f"recall_at_{k}"])
     assert retrieval["recall_at_10"]["value"] == 1.0  # of 6 pictures

@@ -12,8 +12,8 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "interbert"
 
 LEFT_TO_RIGHT = [
-    {"__main__", "cli", "sample", "doctor"},
-    {"recall", "reproduce"},
+    {"__main__", "cli", "doctor"},
+    {"recall", "reproduce", "sample"},
     {"recipes", "scoring"},
     {"tasks", "pretraining"},
     {"training", "weights", "corpus"},

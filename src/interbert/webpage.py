@@ -87,8 +87,8 @@ def chart(title: str, series: Mapping[str, Points]) -> str:
     if not values:
         return ""
     low, high = min(values), max(values)
-    ticks = _ticks(low, high)
-    low, high = min(low, ticks[0]), max(high, ticks[-1])
+    marks = ticks(low, high)
+    low, high = min(low, marks[0]), max(high, marks[-1])
     last = max(x for points in lines.values() for x, _ in points)
     first = min(x for points in lines.values() for x, _ in points)
 
@@ -98,7 +98,7 @@ def chart(title: str, series: Mapping[str, Points]) -> str:
 
     parts = [f'<svg viewBox="0 0 480 224" role="img" aria-label="{escape(title)}">']
     parts.append(f'<text x="0" y="14" style="font-weight:600">{escape(title)}</text>')
-    for tick in ticks:
+    for tick in marks:
         y = place(first, tick)[1]
         parts.append(f'<line class="axis" x1="46" x2="466" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="40" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
@@ -129,10 +129,10 @@ def _line(points: list[tuple[float, float]], colour: str) -> str:
     return f'<polyline class="line" points="{path}" style="stroke:{colour}"/>'
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """Three to six round numbers that hold low and high between them.
 
-    >>> _ticks(0.12, 0.93)
+    >>> ticks(0.12, 0.93)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
     if low == high:

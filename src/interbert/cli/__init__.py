@@ -23,6 +23,7 @@ from interbert.cli.importing import import_features
 from interbert.cli.judging import doctor, page, rank, score
 from interbert.cli.learning import corpus, pretrain
 from interbert.cli.pictures import extract, sample, store
+from interbert.cli.reproducing import reproduce
 from interbert.cli.screen import Screen
 from interbert.errors import InterbertError, unknown_name
 
@@ -56,6 +57,7 @@ VERBS = (
     rank,
     page,
     convert,
+    reproduce,
     doctor,
 )
 program = Verbs(

@@ -271,7 +271,7 @@ def evaluate_pretraining(
     return {
         "split": split,
         "words": word_gain(model, pool, Stage("msm", "none")),
-        "hidden": hidden_found(model, pool, Stage("mlm", "mom")) | hidden_found(model, pool, Stage("msm", "mrm")),
+        "hidden": _hidden(model, pool),
         "matching_accuracy": _with_interval(right) | {"pairs": len(right)},
         "retrieval": recall | {"median_rank": float(np.median(place))} | counted,
         "retrieval_alone": alone_recall(model, pool),
@@ -292,21 +292,28 @@ def _moved(model: InterBert, batches: Iterator[Batch]) -> Iterator[Batch]:
 
 @torch.inference_mode()
 def hidden_found(model: InterBert, pool: Pool, stage: Stage) -> dict[str, dict[str, Any]]:
-    """`words_msm`, `regions_mrm` and the like: of what a stage hides of every text and its own picture, the share found.
+    """`words_msm`, `regions_mrm` and the like: of what a stage hides, the share that is found.
 
-    Resampled by pair; no share of nothing.
+    Of every text with its own picture, resampled by pair; no share of nothing.
     """
-    found: dict[str, list[tuple[int, int]]] = {f"words_{stage.words}": [], f"regions_{stage.regions}": []}
+    found: dict[str, list[tuple[int, int]]] = {}
     for batch in _moved(model, pool.own().batches(stage)):
         output = model(batch)
-        of_pairs = {
-            f"words_{stage.words}": (words_right(model, output, batch), scored_words(batch)),
-            f"regions_{stage.regions}": (_regions_right(model, output, batch), scored_regions(batch)),
-        }
+        of_pairs = {f"words_{stage.words}": (words_right(model, output, batch), scored_words(batch))}
+        if stage.regions != "none":
+            of_pairs[f"regions_{stage.regions}"] = _regions_right(model, output, batch), scored_regions(batch)
         for name, (right, scored) in of_pairs.items():
             each = torch.split(right, scored.sum(1).tolist())
-            found[name] += [(int(one.sum()), len(one)) for one in each if len(one)]
+            found.setdefault(name, []).extend((int(one.sum()), len(one)) for one in each if len(one))
     return {name: _share(rows) for name, rows in found.items() if rows}
+
+
+def _hidden(model: InterBert, pool: Pool) -> dict[str, dict[str, Any]]:
+    """Singly and in segments; of an extractor without classes, words alone."""
+    stages = [Stage("mlm", "mom"), Stage("msm", "mrm")]
+    if not pool.corpus.extractor.classes:
+        stages = [replace(stage, regions="none") for stage in stages]
+    return {name: one for stage in stages for name, one in hidden_found(model, pool, stage).items()}
 
 
 def _share(rows: Sequence[tuple[int, int]]) -> dict[str, Any]:

@@ -1,0 +1,129 @@
+"""The scale `paper`: the paper's own model, recipes and data (section 4, A.2, A.3); wants them, and GPUs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from interbert.errors import UsageError
+from interbert.reproduce.cost import Machine
+from interbert.reproduce.places import Place
+from interbert.reproduce.setting import Pairs, Setting, Source
+from interbert.reproduce.steps import Build, Extract
+
+MACHINE = Machine("8 GPUs that reach 50 TFLOP/s each", 4e14)
+PICTURE_OPERATIONS = 5e11  # of the bottom-up detector
+LAYOUT = (
+    "cc/, sbu/, coco/ and flickr30k/, each with captions and images/; vqa/ with the challenge's files; vcr/ with "
+    "train.jsonl, val.jsonl and vcr1images/; glue/CoLA, SST-2, STS-B and RTE; bert-base-uncased/; bottom-up/, which "
+    "interbert convert bottom-up makes"
+)
+
+
+def paper(root: Path, data: Path | None, seeds: int) -> Setting:
+    """Conceptual Captions, SBU and COCO; Flickr30K, VQA 2.0, VCR, GLUE."""
+    place = Place(data)
+    wanted = ("bottom-up", "bert-base-uncased", "flickr30k", "cc", "sbu", "coco")
+    if missing := place.missing(*(place / name for name in wanted)):
+        raise UsageError(f"{missing}; --data wants {LAYOUT}")
+    coco = _regions(root, place, "coco", 204_000, most=100)
+    flickr = _flickr(root, place)
+    corpora = tuple(
+        _corpus(place, store, leave_out=(flickr,))
+        for store in (_regions(root, place, "cc", 3_300_000), _regions(root, place, "sbu", 890_000), coco)
+    )
+    bert = place / "bert-base-uncased"
+    return Setting(
+        scale="paper",
+        about="the paper's own model, recipe and data",
+        root=root,
+        seeds=seeds,
+        machine=MACHINE,
+        pairs=Pairs("Conceptual Captions, SBU and COCO", corpora, examples=4_777_000, words=14, regions=37),
+        ablation_pairs=Pairs("Conceptual Captions and SBU", corpora[:2], examples=4_190_000, words=14, regions=37),
+        recipe="paper",
+        ablation="",
+        finetuning="paper",
+        start=f"new:paper+bert:{bert}",
+        bert=f"new:paper,independence_layers=0,text_position=table+bert:{bert}",
+        tasks={"retrieval": _retrieval(flickr), "vqa": _vqa(place, coco), "vcr": _vcr(root, place)} | place.glue(),
+        init=f"bert:{bert}",
+    )
+
+
+def _regions(
+    root: Path, place: Place, name: str, pictures: int, least: int = 10, most: int = 36, images: str = "images"
+) -> Extract:
+    return Extract(
+        name=f"regions/{name}",
+        root=root,
+        images=place / name / images,
+        extractor=f"bottom-up:{place / 'bottom-up'}",
+        min_regions=least,
+        max_regions=most,
+        cost=MACHINE.passes(pictures * PICTURE_OPERATIONS),
+    )
+
+
+def _corpus(place: Place, store: Extract, settings: tuple[str, ...] = (), leave_out: tuple[Build, ...] = ()) -> Build:
+    name = store.name.removeprefix("regions/")
+    captions, kind = place.captions(name)
+    return Build(
+        name=f"corpora/{name}",
+        root=store.root,
+        needs=(store, *leave_out),
+        captions=captions,
+        format=kind,
+        store=store,
+        bert=str(place / "bert-base-uncased"),
+        settings=settings,
+        leave_out=leave_out,
+    )
+
+
+def _flickr(root: Path, place: Place) -> Build:
+    """A.2: of 90 to 100 regions."""
+    store = _regions(root, place, "flickr30k", 31_000, least=90, most=100)
+    return _corpus(place, store, ("min_regions=90", "max_regions=100"))
+
+
+def _retrieval(flickr: Build) -> Source:
+    return Source(
+        "Flickr30K's test pictures",
+        flickr.folder,
+        (flickr,),
+        split="test",
+        examples=145_000,
+        pairs=4,
+        tested=5_000_000,
+        regions=98,
+    )
+
+
+def _vqa(place: Place, coco: Extract) -> Source:
+    return Source(
+        "VQA 2.0's validation questions (test-dev is scored by the challenge alone)",
+        place / "vqa",
+        (coco,),
+        coco.folder,
+        missing=place.missing(place / "vqa"),
+        examples=444_000,
+        tested=214_000,
+        words=9,
+        regions=60,
+    )
+
+
+def _vcr(root: Path, place: Place) -> Source:
+    store = _regions(root, place, "vcr", 110_000, most=100, images="vcr1images")
+    return Source(
+        "VCR's validation questions",
+        place / "vcr",
+        (store,),
+        store.folder,
+        missing=place.missing(place / "vcr" / "train.jsonl", store.images),
+        examples=426_000,
+        pairs=4,
+        tested=212_000,
+        words=45,
+        regions=60,
+    )

@@ -1,0 +1,125 @@
+"""The scale `small`: a night a table on two cores; 384 wide, begun from the BERT that a package ships, on data at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from interbert.errors import UsageError
+from interbert.reproduce.cost import Cost, Machine
+from interbert.reproduce.generated import SplitQuestions
+from interbert.reproduce.places import Place
+from interbert.reproduce.setting import Pairs, Setting, Source
+from interbert.reproduce.steps import Build, Extract
+
+MACHINE = Machine("2 cores", 2e11)  # what pretraining of the preset `small` reaches on two cores with bf16
+PICTURE_SECONDS = 0.1  # of the embedded detector on two cores
+LAYOUT = (
+    "flickr8k/captions.jsonl and flickr8k/images/ (pretraining, retrieval); coco/vqa.jsonl and coco/images/ (VQA); "
+    "vcr/train.jsonl and vcr/val.jsonl, or one vcr/*_val.jsonl; glue/CoLA, SST-2, STS-B and RTE, each with train.tsv "
+    "and dev.tsv"
+)
+
+
+def small(root: Path, data: Path | None, seeds: int) -> Setting:
+    """Flickr8k for pairs; what else is not there is left out of the tables."""
+    place = Place(data)
+    corpus = _corpus(root, place)
+    if missing := place.missing(corpus.captions, corpus.store.images):
+        raise UsageError(f"{missing}; --data wants {LAYOUT}")
+    pairs = Pairs("Flickr8k's training pictures", (corpus,), examples=19_928, words=14, regions=21)
+    return Setting(
+        scale="small",
+        about="a model 384 wide, begun from a small BERT; hours on two cores",
+        root=root,
+        seeds=seeds,
+        machine=MACHINE,
+        pairs=pairs,
+        ablation_pairs=pairs,
+        recipe="small",
+        ablation="-small",
+        finetuning="small",
+        start="new:small+bert:minilm",
+        bert="new:small,independence_layers=0+bert:minilm",
+        tasks={"retrieval": _retrieval(corpus), "vqa": _vqa(root, place), "vcr": _vcr(root, place, corpus.store)}
+        | place.glue(),
+        init="bert:minilm",
+        brief=("epochs=3",),
+    )
+
+
+def _regions(root: Path, place: Place, name: str, pictures: int, mirrored: bool = False) -> Extract:
+    return Extract(
+        name=f"regions/{name}",
+        root=root,
+        images=place / name / "images",
+        max_regions=20,
+        min_confidence=0.1,
+        mirrored=mirrored,
+        cost=Cost(seconds=pictures * PICTURE_SECONDS * (2 if mirrored else 1)),
+    )
+
+
+def _corpus(root: Path, place: Place) -> Build:
+    store = _regions(root, place, "flickr8k", 5_378, mirrored=True)
+    captions, kind = place.captions("flickr8k")
+    return Build(
+        name="corpora/flickr8k",
+        root=root,
+        needs=(store,),
+        captions=captions,
+        format=kind,
+        store=store,
+        bert="minilm",
+        cost=Cost(seconds=30),
+    )
+
+
+def _retrieval(corpus: Build) -> Source:
+    return Source(
+        "Flickr8k's test pictures, 400 captions",
+        corpus.folder,
+        (corpus,),
+        split="test",
+        queries=400,
+        examples=19_928,
+        pairs=4,
+        tested=400 * 646,
+        regions=21,
+    )
+
+
+def _vqa(root: Path, place: Place) -> Source:
+    store = _regions(root, place, "coco", 400)
+    return Source(
+        "those of VQA 2.0's questions whose pictures are there",
+        place / "coco" / "vqa.jsonl",
+        (store,),
+        store.folder,
+        settings=("batch_size=8", "options.min_occurrences=1"),
+        missing=place.missing(place / "coco" / "vqa.jsonl", store.images),
+        too_few="too few questions have their pictures here to judge by them",
+        examples=53,
+        tested=13,
+        regions=21,
+    )
+
+
+def _vcr(root: Path, place: Place, pictures: Extract) -> Source:
+    """VCR's own two files, or one of validation questions, split by picture. Its stills are not public: stand-ins."""
+    folder = place / "vcr"
+    missing, there = place.missing(folder / "train.jsonl", folder / "val.jsonl"), sorted(folder.glob("*_val.jsonl"))
+    split = SplitQuestions(name="vcr", root=root, questions=there[0], cost=Cost(seconds=1)) if there else None
+    stand_ins = "regions made of classes and boxes in the place of the stills"
+    return Source(
+        f"{there[0].name}, a fifth of its pictures held out, {stand_ins}" if missing and there else f"VCR, {stand_ins}",
+        split.folder if missing and split else folder,
+        (split, pictures) if missing and split else (pictures,),
+        pictures.folder,
+        settings=("options.stand_ins=true",),
+        missing="" if split else missing,
+        examples=470,
+        pairs=4,
+        tested=500,
+        words=32,
+        regions=6,
+    )

@@ -1,0 +1,158 @@
+"""`interbert reproduce`: tables of the paper at a scale, in a folder that remembers what it was begun with.
+
+DIR holds the steps' folders, `steps/` (what became of each), `reproduce.json` (scale, data, tables) and the reports.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from interbert.errors import InterbertError, UsageError
+from interbert.files import write_json
+from interbert.reproduce.cells import Exhibit, chosen, figure, steps_of
+from interbert.reproduce.report import report_files, write_reports
+from interbert.reproduce.running import do_steps, readable, results_of, seconds_left
+from interbert.reproduce.scales import LAYOUT, setting_of
+from interbert.reproduce.setting import Setting
+from interbert.reproduce.tables import EXHIBITS, exhibits_of
+
+log = logging.getLogger(__name__)
+STATE = "reproduce.json"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for: a table or "all", the scale, DIR, and as the options have them data, seeds and cells."""
+
+    table: str
+    scale: str
+    out: Path
+    data: Path | None = None
+    seeds: int = 1
+    only: tuple[str, ...] = ()
+
+    def setting(self) -> Setting:
+        """The scale on its data."""
+        return setting_of(self.scale, self.out, self.data, self.seeds)
+
+    def command(self) -> str:
+        """What goes on with it."""
+        words = ["interbert", "reproduce", self.table, "--scale", self.scale, "--out", str(self.out)]
+        words += [] if self.data is None else ["--data", str(self.data)]
+        words += [] if self.seeds == 1 else ["--seeds", str(self.seeds)]
+        return shlex.join([*words, *(word for text in self.only for word in ("--only", text))])
+
+
+def reproduce(wanted: Wanted, *, progress: bool = False) -> dict[str, Any]:
+    """Does what is not done of the steps that the wanted cells need, and writes the reports of all tables of DIR.
+
+    Returns what report.json holds, with "missing", the number of wanted cells without a figure. On Ctrl-C what is done
+    is kept and in the reports. Raises UsageError for data that are not there, InterbertError where DIR was begun with
+    others.
+    """
+    if wanted.data is None and wanted.scale in LAYOUT:
+        raise UsageError(f"--data: the scale '{wanted.scale}' reads a folder with {LAYOUT[wanted.scale]}")
+    setting = wanted.setting()
+    asked = exhibits_of(wanted.table, setting)
+    steps = steps_of(_chosen(asked, wanted.only))
+    shown = [make for name, make in _remembered(wanted, setting, asked).items() if name]
+    every = {step.name: step for step in steps_of(cell for exhibit in shown for cell in exhibit.cells)}
+    known = results_of(list(every.values()))
+    for exhibit in asked:
+        for cell in exhibit.cells:
+            if cell.missing and not cell.column.startswith("Avg"):
+                log.warning("%s: %s is left out: %s", exhibit.name, cell.name, cell.missing)
+    try:
+        done = do_steps(steps, progress=progress, after=lambda results: _write(setting, shown, known | dict(results)))
+    except (KeyboardInterrupt, SystemExit):
+        _write(setting, shown, results_of(list(every.values())))
+        log.warning("stopped; what is done is kept. Go on with:  %s", wanted.command())
+        raise
+    known |= done
+    found = _write(setting, shown, known)
+    missing = sum(figure(cell, known).value is None for cell in _chosen(asked, wanted.only))
+    return found | {"missing": missing, "report": str(report_files(wanted.out)[0])}
+
+
+def _write(setting: Setting, exhibits: Sequence[Exhibit], results: Any) -> dict[str, Any]:
+    return write_reports(setting, exhibits, results)
+
+
+def _chosen(exhibits: Sequence[Exhibit], only: Sequence[str]) -> list[Any]:
+    cells = list(chosen(exhibits, only))
+    if not cells:
+        names = ", ".join(dict.fromkeys(cell.name for exhibit in exhibits for cell in exhibit.cells))
+        raise UsageError(f"--only: no cell's name contains {' or '.join(map(repr, only))}; the cells: {names}")
+    return cells
+
+
+def _remembered(wanted: Wanted, setting: Setting, asked: Sequence[Exhibit]) -> dict[str, Exhibit]:
+    """Every table that DIR was asked for, now or before, in the paper's order; and remembers those of now."""
+    file = wanted.out / STATE
+    data = None if wanted.data is None else str(wanted.data.resolve())
+    state: dict[str, Any] = {"scale": wanted.scale, "data": data, "tables": {}}
+    if file.is_file():
+        before = json.loads(file.read_text(encoding="utf-8"))
+        for name in ("scale", "data"):
+            if before[name] != state[name]:
+                raise InterbertError(
+                    f"'{wanted.out}' was begun with {name} {before[name]}, not {state[name]}; give another --out"
+                )
+        state = before
+    elif wanted.out.is_dir() and any(wanted.out.iterdir()):
+        raise UsageError(f"--out: '{wanted.out}' holds something else; give a new folder")
+    state["tables"] |= {exhibit.name: setting.seeds for exhibit in asked}
+    wanted.out.mkdir(parents=True, exist_ok=True)
+    write_json(file, state)
+    return {
+        name: make(replace(setting, seeds=state["tables"][name]))
+        for name, make in EXHIBITS.items()
+        if name in state["tables"]
+    }
+
+
+def listed(wanted: Wanted) -> dict[str, Any]:
+    """What `reproduce` would do: steps with their commands, costs and whether they are done, and the cells' names.
+
+    Where no data are given, their folder is called DATA and nothing is looked for.
+    """
+    setting = wanted.setting()
+    exhibits = exhibits_of(wanted.table, setting)
+    cells = _chosen(exhibits, wanted.only)
+    steps = steps_of(cells)
+    results = results_of(steps)
+    to_do = [step for step in steps if not results[step.name].done]
+    return {
+        "scale": wanted.scale,
+        "machine": setting.machine.name,
+        "steps": [
+            {
+                "name": step.name,
+                "done": results[step.name].done,
+                "operations": step.cost.operations,
+                "seconds": step.cost.seconds,
+                "command": shlex.join(step.command()),
+            }
+            for step in steps
+        ],
+        "seconds_left": seconds_left(steps, to_do, results),
+        "cells": [{"name": cell.name, "missing": cell.missing or None} for cell in cells],
+    }
+
+
+def listed_lines(found: dict[str, Any]) -> list[str]:
+    """The list for people."""
+    lines = [f"On {found['machine']}, roughly:"]
+    for at, step in enumerate(found["steps"], 1):
+        work = f", {step['operations'] / 1e15:.3g} PFLOP" if step["operations"] else ""
+        state = "done" if step["done"] else f"about {readable(step['seconds'])}{work}"
+        lines += [f"{at:>3}  {step['name']}  ({state})", f"       {step['command']}"]
+    lines.append(f"left: about {readable(found['seconds_left'])}")
+    lines.append("cells: " + ", ".join(cell["name"] for cell in found["cells"]))
+    return [*lines, *(f"missing: {cell['name']}: {cell['missing']}" for cell in found["cells"] if cell["missing"])]

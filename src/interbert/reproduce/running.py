@@ -1,0 +1,160 @@
+"""Doing the steps of tables: what is done is left, what was stopped goes on, what fails is said and left out.
+
+`DIR/steps/NAME.json` says of each step whether it is done, what it found, with which program and how long it took.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from interbert.errors import InterbertError
+from interbert.files import write_json
+from interbert.reproduce.cells import Result
+from interbert.reproduce.steps import Step
+from interbert.reproduce.version import program_version
+
+log = logging.getLogger(__name__)
+STEPS = "steps"
+
+
+def results_of(steps: Sequence[Step]) -> dict[str, Result]:
+    """What is known of each step, by name. Raises InterbertError where one was done with other settings."""
+    return {step.name: result_of(step) for step in steps}
+
+
+def result_of(step: Step) -> Result:
+    """What is known of a step."""
+    file = _file(step)
+    if not file.is_file():
+        return Result()
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        setting = kept.pop("setting")
+        result = Result(**kept)
+    except (ValueError, TypeError, KeyError) as error:
+        raise InterbertError(f"'{file}' is broken ({error}); remove it, and the step is done again") from error
+    if result.done and setting != _setting(step):
+        raise InterbertError(
+            f"'{step.folder}' was made with other settings than it would be now ({_difference(setting, step)}); "
+            f"give another --out, or remove that folder and '{file}'"
+        )
+    return result
+
+
+def _setting(step: Step) -> Any:
+    """As a JSON file gives it back, without the place of DIR, which may have moved."""
+    root = f"{step.root}/"
+    words = [f"DIR/{word.removeprefix(root)}" if word.startswith(root) else word for word in step.command()]
+    return json.loads(json.dumps(step.setting() | {"command": words}))
+
+
+def _difference(before: Any, step: Step) -> str:
+    """The first setting that differs."""
+    one, two = dict(_flat(before)), dict(_flat(_setting(step)))
+    for name in [*one, *two]:
+        if one.get(name) != two.get(name):
+            return f"{name} was {one.get(name)}, is {two.get(name)}"
+    return "their order"
+
+
+def _flat(value: Any, before: str = "") -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [pair for key, one in value.items() for pair in _flat(one, f"{before}.{key}" if before else key)]
+    return [(before, value)]
+
+
+def _file(step: Step) -> Path:
+    return step.root / STEPS / f"{step.name}.json"
+
+
+def _keep(step: Step, result: Result) -> None:
+    file = _file(step)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, asdict(result) | {"setting": _setting(step)})
+
+
+def do_steps(
+    steps: Sequence[Step], *, progress: bool = False, after: Callable[[Mapping[str, Result]], None] | None = None
+) -> dict[str, Result]:
+    """Does every step that is not done, in order. Returns what became of each.
+
+    A step that raises InterbertError is left out with its reason, and so is what needs it. after: called with what is
+    known after each step. On Ctrl-C what is done is kept and KeyboardInterrupt goes on.
+    """
+    results = {name: one if one.done else replace(one, failure="") for name, one in results_of(steps).items()}
+    clock = Clock(steps)
+    for at, step in enumerate(steps, 1):
+        if results[step.name].done:
+            continue
+        if failed := [other.name for other in step.needs if not results[other.name].done]:
+            results[step.name] = Result(failure=f"it needs {failed[0]}: {results[failed[0]].failure}")
+            continue
+        log.info("[%d of %d] %s; %s", at, len(steps), step.name, clock.left(results))
+        results[step.name] = _done(step, results[step.name], progress)
+        if after is not None:
+            after(results)
+    return results
+
+
+def _done(step: Step, before: Result, progress: bool) -> Result:
+    """Does a step; its time is kept also where it does not end."""
+    began, program = time.monotonic(), program_version()
+    try:
+        step.folder.parent.mkdir(parents=True, exist_ok=True)
+        found = step.do(progress)
+    except InterbertError as error:
+        seconds = before.seconds + time.monotonic() - began
+        result = Result(False, seconds, failure=str(error), program=program)
+        log.warning("%s failed: %s", step.name, error)
+        _keep(step, result)
+        return result
+    except BaseException:
+        _keep(step, Result(False, before.seconds + time.monotonic() - began, program=program))
+        raise
+    found = json.loads(json.dumps(found, default=str))
+    result = Result(True, before.seconds + time.monotonic() - began, found, program=program)
+    _keep(step, result)
+    for path in step.leftovers():
+        shutil.rmtree(path, ignore_errors=True)
+    return result
+
+
+class Clock:
+    """How long the rest takes: what was reckoned for it, by what steps took of what was reckoned for them."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps, self.began = steps, time.monotonic()
+
+    def left(self, results: Mapping[str, Result]) -> str:
+        """In words, what is gone and what is left."""
+        to_do = [step for step in self.steps if not results[step.name].done and not results[step.name].failure]
+        seconds = seconds_left(self.steps, to_do, results)
+        gone = readable(time.monotonic() - self.began)
+        return f"{len(to_do)} steps left, about {readable(seconds)}; {gone} gone"
+
+
+def seconds_left(steps: Sequence[Step], to_do: Sequence[Step], results: Mapping[str, Result]) -> float:
+    """Seconds of the steps to do, as reckoned, times what done steps took of what was reckoned for them."""
+    done = [step for step in steps if results[step.name].done]
+    reckoned = sum(step.cost.seconds for step in done)
+    took = sum(results[step.name].seconds for step in done)
+    return sum(step.cost.seconds for step in to_do) * (took / reckoned if reckoned else 1.0)
+
+
+def readable(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> readable(42), readable(90), readable(5400), readable(400_000)
+    ('42 s', '1.5 min', '1.5 h', '4.6 days')
+    """
+    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size * (1.5 if unit == "days" else 1.0):
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
