@@ -91,9 +91,9 @@ def test_mrm_anchors_are_15_percent_where_nothing_overlaps() -> None:
 
 
 def test_whole_words_share_a_number_and_specials_have_none() -> None:
-    continues = torch.tensor([False, False, False, True, True])
-    special = torch.tensor([True, True, False, False, False])
-    assert word_numbers(torch.tensor([0, 2, 3, 4, 2, 1]), continues, special).tolist() == [-1, 0, 0, 0, 1, -1]
+    continues = torch.tensor([False, False, True, True, False, False])
+    special = torch.tensor([True, False, False, False, False, True])
+    assert word_numbers(continues, special).tolist() == [-1, 0, 0, 0, 1, -1]
 
 
 def test_equal_generators_give_equal_masks() -> None:

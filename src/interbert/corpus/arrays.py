@@ -18,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interbert.errors import InterbertError, UsageError
+from interbert.text.grams import scrambled
 
 FORMAT = "interbert corpus"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _PENDING = 1 << 16  # numbers kept before they are written
 _BLOCK = 1 << 22  # bytes read at once by a check
+_SEQUENCES = 1 << 20  # looked at at once, where a whole array would double the memory
 
 
 class ArrayWriter:
@@ -116,8 +118,13 @@ def read_description(folder: Path) -> dict[str, Any]:
     return dict(value)
 
 
-def scrambled(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Splitmix64: numbers that differ a little become numbers that have nothing in common."""
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        numbers = (numbers ^ (numbers >> np.uint64(shift))) * np.uint64(factor)
-    return numbers ^ (numbers >> np.uint64(31))
+def sequence_hashes(numbers: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """uint64 [N]: equal where the numbers between two offsets are. offsets: [N + 1]; no sequence is empty."""
+    hashes = np.empty(len(offsets) - 1, np.uint64)
+    for first in range(0, len(hashes), _SEQUENCES):
+        part = offsets[first : first + _SEQUENCES + 1]
+        starts = part[:-1] - part[0]
+        places = np.arange(part[-1] - part[0]) - np.repeat(starts, np.diff(part))
+        mixed = scrambled(numbers[part[0] : part[-1]].astype(np.uint64) + (places.astype(np.uint64) << np.uint64(32)))
+        hashes[first : first + _SEQUENCES] = np.add.reduceat(mixed, starts)
+    return hashes

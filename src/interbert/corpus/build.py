@@ -20,16 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-import interbert
-from interbert.corpus.arrays import FORMAT, FORMAT_VERSION, open_array
 from interbert.corpus.corpus import SPLITS
-from interbert.corpus.leakage import NO_SPLIT_YET, held_out_together, split_of
+from interbert.corpus.describing import Made, describe
+from interbert.corpus.leakage import NO_SPLIT_YET, held_out_together, repeated, split_of
 from interbert.corpus.pictures import Pictures, held_out_pictures, pictures_of_store
-from interbert.corpus.readers import NO_SPLIT, Caption, Captions
+from interbert.corpus.readers import NO_SPLIT, Accounted, Caption
 from interbert.corpus.report import CorpusReport
 from interbert.corpus.writer import CorpusWriter
 from interbert.errors import InterbertError, UsageError, unknown_name
-from interbert.files import sync_folder, whole_file, write_json
+from interbert.files import sync_folder
+from interbert.text.segmenting import Segmenter
 from interbert.text.tokenizer import Tokenizer, readable
 from interbert.vision.store import RegionStore
 
@@ -45,6 +45,8 @@ class BuildOptions:
     max_tokens: int = 64  # [CLS] and [SEP] included; longer ones are cut and counted
     min_regions: int = 10  # pictures of fewer are left out (4.1)
     max_regions: int = 36  # of more, the best are used (4.1)
+    min_confidence: float = 0.0  # only regions of a confidence over it are used (A.1: 0.1); 0: all
+    unique_pictures: bool = False  # of pictures with one file or perceptual hash, only the store's first
     split: Literal["train", "validation", "test"] | None = None  # everything into one; None: as the source says
     use_unsplit: bool = False  # pictures in no split of a source that has splits: into train, else dropped
     validation_share: float = 0.02  # where the source has no splits
@@ -75,11 +77,13 @@ def build_corpus(
     out: str | Path,
     options: BuildOptions | None = None,
     *,
+    segmenter: Segmenter | None = None,
     replace: bool = False,
     progress: bool = False,
 ) -> CorpusReport:
     """Joins captions with the store's pictures and writes the corpus to the folder `out`, whole or not at all.
 
+    segmenter: marks which tokens are one word, for masking whole words (3.3) where no blanks say it.
     replace: an older corpus at `out` is replaced when the new one is whole.  progress: on stderr.
     Raises UsageError where `out` exists, InterbertError where nothing is left, more than 1 % of the source cannot be
     read, or the vocabulary does not know the texts.
@@ -97,12 +101,13 @@ def build_corpus(
         pictures = _usable_pictures(store, options, report)
         gathered = _Gathered(building / "spool", pictures, options, report)
         gathered.read(tqdm(captions, "reading captions", disable=not progress, unit=" captions"))
-        if isinstance(captions, Captions):
-            report.add_malformed(captions.malformed.count, captions.malformed.examples)
-        files = _write(building, gathered, tokenizer, progress)
+        if isinstance(captions, Accounted):
+            captions.account(report)
+        files = _write(building, gathered, tokenizer, segmenter, progress)
         gathered.spool.unlink()
-        source = captions.path.name if isinstance(captions, Captions) else "captions in memory"
-        _finish(building, files, gathered, store, tokenizer, source)
+        source = captions.path.name if isinstance(captions, Accounted) else "captions in memory"
+        made = Made(source, store, tokenizer, segmenter, asdict(options), report)
+        describe(building, files, made)
         _put(building, out)
     except OSError as error:
         raise InterbertError(
@@ -152,8 +157,14 @@ def _usable_pictures(store: RegionStore, options: BuildOptions, report: CorpusRe
         pictures.exclude_like(held_out_pictures(place), what, options.leave_out_distance)
     if options.leave_out_stores or options.leave_out_corpora:
         report.note("pictures whose file the store does not know, so not compared", int((pictures.hashes == 0).sum()))
+    confident = ""
+    if options.min_confidence > 0:
+        pictures.limit_confidence(store, options.min_confidence)
+        confident = f" of a confidence over {options.min_confidence}"
     few = np.flatnonzero(pictures.counts < options.min_regions)
-    pictures.exclude(few, f"its picture has fewer than {options.min_regions} regions")
+    pictures.exclude(few, f"its picture has fewer than {options.min_regions} regions{confident}")
+    if options.unique_pictures:
+        pictures.exclude(repeated(pictures.hashes, pictures.perceptual), "its picture repeats an earlier one")
     return pictures
 
 
@@ -274,15 +285,27 @@ class _Gathered:
                     yield picture, text
 
 
-def _write(building: Path, gathered: _Gathered, tokenizer: Tokenizer, progress: bool) -> dict[str, Any]:
+def _cut(
+    texts: list[str], tokenizer: Tokenizer, segmenter: Segmenter | None
+) -> list[tuple[list[int], list[bool] | None]]:
+    """The ids of each text, and which of them go on with a word where there is a segmenter."""
+    if segmenter is None:
+        return [(ids, None) for ids in tokenizer.encode_many(texts)]
+    return list(tokenizer.encode_words(texts, [segmenter.words(text) for text in texts]))
+
+
+def _write(
+    building: Path, gathered: _Gathered, tokenizer: Tokenizer, segmenter: Segmenter | None, progress: bool
+) -> dict[str, Any]:
     """Cuts and writes all texts. Returns the description of the arrays."""
     report, limit = gathered.report, gathered.options.max_tokens
     words = unknown = 0
-    with CorpusWriter(building, tokenizer.vocabulary_size) as writer:
+    with CorpusWriter(building, tokenizer.vocabulary_size, segmenter is not None) as writer:
         bar = tqdm(total=len(gathered.of_picture), desc="cutting texts", disable=not progress, unit=" texts")
         kept, last = np.zeros(len(gathered.pictures), np.bool_), -1
         for block in _blocks(gathered.texts()):
-            for (picture, text), ids in zip(block, tokenizer.encode_many([text for _, text in block]), strict=True):
+            pieces = _cut([text for _, text in block], tokenizer, segmenter)
+            for (picture, text), (ids, continues) in zip(block, pieces, strict=True):
                 if len(ids) == 2:
                     report.drop("the vocabulary has nothing for it", f"{gathered.pictures.ids[picture]}: {text}")
                     continue
@@ -290,10 +313,11 @@ def _write(building: Path, gathered: _Gathered, tokenizer: Tokenizer, progress: 
                 if len(ids) > limit:
                     report.note(f"texts cut to {limit} tokens", 1, text)
                     ids = [*ids[: limit - 1], tokenizer.sep_id]
+                    continues = continues and [*continues[: limit - 1], False]
                 if picture != last:
                     writer.add_picture(*gathered.picture(picture))
                     kept[picture], last = True, picture
-                writer.add_text(text, ids)
+                writer.add_text(text, ids, continues)
             bar.update(len(block))
         bar.close()
     gathered.count_unused(kept)
@@ -315,63 +339,3 @@ def _write(building: Path, gathered: _Gathered, tokenizer: Tokenizer, progress: 
 def _blocks(texts: Iterator[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
     while block := list(itertools.islice(texts, _BLOCK)):
         yield block
-
-
-def _finish(
-    building: Path, files: dict[str, Any], gathered: _Gathered, store: RegionStore, tokenizer: Tokenizer, source: str
-) -> None:
-    """Writes what describes the corpus: corpus.json, tokenizer.json, extractor.json, README.md."""
-    options, report = gathered.options, gathered.report
-    report.splits = _split_counts(building, files)
-    tokenizer.save(building / "tokenizer.json")
-    store.extractor.save(building / "extractor.json")
-    settings = asdict(options) | {"leave_out_ids": len(options.leave_out_ids)}
-    write_json(
-        building / "corpus.json",
-        {
-            "format": FORMAT,
-            "version": FORMAT_VERSION,
-            "interbert": interbert.__version__,
-            "source": source,
-            "regions": os.path.relpath(store.folder, building),
-            "tokenizer": {"digest": tokenizer.digest, "vocabulary_size": tokenizer.vocabulary_size},
-            "options": settings,
-            "report": report.to_json(),
-            "files": files,
-        },
-    )
-    with whole_file(building / "README.md") as file:
-        file.write(_readme(source, store, tokenizer, settings, report))
-
-
-def _split_counts(building: Path, files: dict[str, Any]) -> dict[str, dict[str, int]]:
-    images = np.bincount(open_array(building, "split", files["split"]), minlength=len(SPLITS))
-    of_texts = open_array(building, "split", files["split"])[open_array(building, "image_of", files["image_of"])]
-    texts = np.bincount(of_texts, minlength=len(SPLITS))
-    return {name: {"texts": int(texts[at]), "images": int(images[at])} for at, name in enumerate(SPLITS)}
-
-
-def _readme(
-    source: str, store: RegionStore, tokenizer: Tokenizer, settings: dict[str, Any], report: CorpusReport
-) -> str:
-    letters = "lower-cased" if tokenizer.lower_case else "with capitals"
-    extractor, lines = store.extractor, "\n".join(report.lines())
-    chosen = "\n".join(f"- {name}: {value}" for name, value in settings.items())
-    return f"""# A corpus of texts and pictures
-
-Made by interbert {interbert.__version__} (format {FORMAT_VERSION}) from `{source}`, for training an InterBERT.
-It holds texts, their tokens, and which picture each belongs to; the pictures' regions are in the region store that
-corpus.json names. Open it with `interbert.corpus.corpus.Corpus(FOLDER)`. corpus.json also describes the arrays (.bin)
-and has their checksums.
-
-- extractor of the regions: {extractor.name}, {extractor.feature_size} numbers a region (extractor.json)
-- vocabulary: {tokenizer.vocabulary_size} pieces, {letters} (tokenizer.json)
-
-## Settings
-{chosen}
-
-## What was kept
-```
-{lines}
-```
-"""

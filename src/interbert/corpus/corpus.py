@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interbert.corpus.arrays import check_array, open_array, read_description, scrambled
+from interbert.corpus.arrays import check_array, open_array, read_description, sequence_hashes
 from interbert.errors import InterbertError, UsageError, unknown_name
 from interbert.vision.provenance import ExtractorInfo
 
@@ -62,6 +62,11 @@ class Corpus:
         text = _checked(text, len(self), "text")
         return self._tokens[self._token_offsets[text] : self._token_offsets[text + 1]].astype(np.int64)
 
+    def continues(self, text: int) -> NDArray[np.bool_] | None:
+        """bool [T]: which tokens go on with the segmented word before them; None where texts were not segmented."""
+        text, marks = _checked(text, len(self), "text"), self._arrays.get("continues")
+        return None if marks is None else marks[self._token_offsets[text] : self._token_offsets[text + 1]].astype(bool)
+
     def length(self, text: int) -> int:
         """How many tokens a text has, [CLS] and [SEP] included."""
         text = _checked(text, len(self), "text")
@@ -78,15 +83,7 @@ class Corpus:
     @cached_property
     def text_hashes(self) -> NDArray[np.uint64]:
         """uint64 [texts]: equal where two texts have the same tokens."""
-        hashes = np.empty(len(self), np.uint64)
-        for first in range(0, len(self), _BLOCK):
-            offsets = self._token_offsets[first : first + _BLOCK + 1]
-            starts = offsets[:-1] - offsets[0]
-            places = np.arange(offsets[-1] - offsets[0]) - np.repeat(starts, np.diff(offsets))
-            tokens = self._tokens[offsets[0] : offsets[-1]].astype(np.uint64)
-            mixed = scrambled(tokens + (places.astype(np.uint64) << np.uint64(32)))
-            hashes[first : first + _BLOCK] = np.add.reduceat(mixed, starts)
-        return hashes
+        return sequence_hashes(self._tokens, self._token_offsets)
 
     def text(self, text: int) -> str:
         """The text as it was read, blanks at its ends removed."""
@@ -260,6 +257,11 @@ class Corpora:
         """See `Corpus.words`."""
         number, at = self._text(text)
         return self.corpora[number].words(at)
+
+    def continues(self, text: int) -> NDArray[np.bool_] | None:
+        """See `Corpus.continues`."""
+        number, at = self._text(text)
+        return self.corpora[number].continues(at)
 
     def length(self, text: int) -> int:
         """See `Corpus.length`."""

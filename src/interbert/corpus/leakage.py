@@ -49,6 +49,21 @@ def held_out_together(splits: NDArray[np.uint8], hashes: NDArray[np.int64]) -> N
     return together
 
 
+def repeated(hashes: NDArray[np.int64], perceptual: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The positions of pictures whose file or perceptual hash an earlier one has; 0 is no hash.
+
+    >>> repeated(np.array([5, 5, 6, 0]), np.array([1, 2, 1, 0], np.uint64)).tolist()
+    [1, 2]
+    """
+    found = np.zeros(len(hashes), np.bool_)
+    for numbers in (hashes, perceptual):
+        _, earliest = np.unique(numbers, return_index=True)
+        first = np.zeros(len(numbers), np.bool_)
+        first[earliest] = True
+        found |= ~first & (numbers != 0)
+    return np.flatnonzero(found)
+
+
 def file_hash(info: ImageInfo | None) -> int:
     """63 bits of a file's sha256, never 0; 0 where the file is not known."""
     return max(1, int(info.sha256[:16], 16) >> 1) if info is not None and info.sha256 else 0

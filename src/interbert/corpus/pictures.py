@@ -6,12 +6,13 @@ In: a RegionStore and a name as a caption file has it. Out: a position, or a sen
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from interbert.corpus.corpus import MIRRORED, SPLITS, Corpus
 from interbert.corpus.leakage import file_hash, fingerprints_of, look_alike
+from interbert.vision.images import IMAGE_SUFFIXES
 from interbert.vision.provenance import ImageInfo
 from interbert.vision.store import RegionStore
 
@@ -34,28 +35,47 @@ class Pictures:
         self.mirrored_counts = np.array([counts.get(id + MIRRORED, 0) for id in self.ids], np.int64)
         self._position = {id: at for at, id in enumerate(self.ids)}
         self._by_name: dict[str, int] | None = None
+        self._by_file: dict[str, int] | None = None
+        self._files: dict[int, str] = {}  # position -> the name of its file without suffix
         self.hashes = np.zeros(len(self.ids), np.int64)
         self.perceptual = np.zeros(len(self.ids), np.uint64)
         for id, info in store.fingerprints():
             at = self._position.get(id)
             if at is not None:
                 self.hashes[at], self.perceptual[at] = file_hash(info), info.perceptual
+                self._files[at] = _without_suffix(_last_part(info.source))
         self.excluded: dict[int, str] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def find(self, name: str) -> int | str:
-        """The picture that `name` means: an id, with or without a suffix, or the last part of one. Else why none."""
-        for candidate in (name, _without_suffix(name)):
-            if candidate in self._position:
-                return self._position[candidate]
-        last = name.rstrip("/").rpartition("/")[2]
-        for candidate in (last, _without_suffix(last)):
-            at = self._names().get(candidate)
-            if at is not None:
-                return at if at != _SEVERAL else SEVERAL_PICTURES
-        return NO_PICTURE
+        """The picture that `name` means: an id or its last part, with or without a suffix, or a file. Else why none.
+
+        Where the store knows a picture's file, a name that ends as a picture's ("7.jpg") is that of the file: of a
+        catalogue the store may have the products' ids, and a picture 7.jpg need not be that of product 7.
+        """
+        last = _last_part(name)
+        for names, whole in ((self._position, name), (self._names(), last)):
+            for candidate in (whole, _without_suffix(whole)):
+                at = names.get(candidate)
+                if at == _SEVERAL:
+                    return SEVERAL_PICTURES
+                if at is not None and self._may_be(at, last):
+                    return at
+        at = self._of_files().get(_without_suffix(last)) if _is_file_name(last) else None
+        return NO_PICTURE if at is None else SEVERAL_PICTURES if at == _SEVERAL else at
+
+    def _may_be(self, at: int, name: str) -> bool:
+        """Whether the file of a picture may be the one of that name."""
+        return not _is_file_name(name) or self._files.get(at, _without_suffix(name)) == _without_suffix(name)
+
+    def limit_confidence(self, store: RegionStore, least: float) -> None:
+        """Counts of each picture only its first regions of a confidence over `least`. Reads all of the store."""
+        for at, id in enumerate(self.ids):
+            self.counts[at] = _confident(store, id, least)
+            if self.mirrored_counts[at]:
+                self.mirrored_counts[at] = _confident(store, id + MIRRORED, least)
 
     def exclude(self, positions: Iterable[int], reason: str) -> None:
         """Leaves pictures out of the corpus. The first reason stays."""
@@ -74,11 +94,35 @@ class Pictures:
     def _names(self) -> dict[str, int]:
         """The last part of every id -> its position, or `_SEVERAL`."""
         if self._by_name is None:
-            self._by_name = {}
-            for at, id in enumerate(self.ids):
-                last = id.rpartition("/")[2]
-                self._by_name[last] = _SEVERAL if last in self._by_name else at
+            self._by_name = _positions((at, id.rpartition("/")[2]) for at, id in enumerate(self.ids))
         return self._by_name
+
+    def _of_files(self) -> dict[str, int]:
+        """The name of every known file without suffix -> its position, or `_SEVERAL`."""
+        if self._by_file is None:
+            self._by_file = _positions(self._files.items())
+        return self._by_file
+
+
+def _positions(names: Iterable[tuple[int, str]]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for at, name in names:
+        found[name] = _SEVERAL if name in found else at
+    return found
+
+
+def _confident(store: RegionStore, id: str, least: float) -> int:
+    """How many of a picture's regions, from the best on, have a confidence over `least`."""
+    over = store[id].confidence > least
+    return len(over) if over.all() else int(np.argmin(over))
+
+
+def _last_part(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2]
+
+
+def _is_file_name(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _without_suffix(name: str) -> str:

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol, runtime_checkable
 
+from interbert.corpus.report import CorpusReport
 from interbert.errors import InterbertError, UsageError, unknown_name
 
 NO_SPLIT = "none"  # the source has splits and this picture is in none of them
@@ -103,6 +104,21 @@ class Captions:
         self.malformed = Malformed(self.path)
         yield from READERS[self.format](self.path, self.fields, self.malformed)
         self.malformed.stop_if_too_many()
+
+    def account(self, report: CorpusReport) -> None:
+        """Adds to a report what the last reading could not read."""
+        report.add_malformed(self.malformed.count, self.malformed.examples)
+
+
+@runtime_checkable
+class Accounted(Protocol):
+    """A source of captions that has a file, and can say what it left out."""
+
+    path: Path
+
+    def account(self, report: CorpusReport) -> None:
+        """Adds to a report what the last reading left out."""
+        ...
 
 
 def coco(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
@@ -288,6 +304,11 @@ def split_of(name: object) -> str:
     if ours is None:
         raise ValueError(f"split '{name}' is not one of {', '.join(filter(None, SPLIT_NAMES))}")
     return ours
+
+
+def is_split(name: str) -> bool:
+    """Whether `split_of` knows a name."""
+    return name.strip().lower() in SPLIT_NAMES
 
 
 def _name(value: object) -> str:

@@ -15,6 +15,7 @@ class CorpusReport:
     captions, pictures: how many were seen ("read", "in the store") and "kept".  dropped: captions by reason.
     unused: pictures of the store by reason.  notes: what was changed but kept.  splits: texts and images of each.
     examples: up to five of each reason.  malformed: places of the source that could not be read, the first ten.
+    steps: what each step of cleaning did to titles, as `StepCount.to_json` gives it.
     """
 
     captions: dict[str, int] = field(default_factory=lambda: {"read": 0, "kept": 0})
@@ -25,6 +26,16 @@ class CorpusReport:
     splits: dict[str, dict[str, int]] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
     malformed: list[str] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    def take(self, other: CorpusReport) -> None:
+        """Adds what another report dropped and noted."""
+        for mine, theirs in ((self.dropped, other.dropped), (self.notes, other.notes)):
+            for reason, count in theirs.items():
+                mine[reason] = mine.get(reason, 0) + count
+        for reason, examples in other.examples.items():
+            for example in examples:
+                self._show(reason, example)
 
     def drop(self, reason: str, example: str) -> None:
         """Counts one caption that is not in the corpus."""
@@ -68,6 +79,7 @@ class CorpusReport:
         lines += [
             f"  {name:<10} {n['texts']:>9,} texts of {n['images']:>8,} pictures" for name, n in self.splits.items()
         ]
+        lines += self._step_lines()
         for title, counts in (
             ("captions dropped", self.dropped),
             ("pictures not used", self.unused),
@@ -79,6 +91,16 @@ class CorpusReport:
                     example = self.examples.get(reason, [""])[0]
                     lines.append(f"  {count:>9,}  {reason}" + (f"   e.g. {example}" if example else ""))
         return lines + [f"  cannot be read: {place}" for place in self.malformed]
+
+    def _step_lines(self) -> list[str]:
+        if not self.steps:
+            return []
+        lines = [f"cleaning of titles        {'titles':>9}  {'changed':>9}  {'dropped':>9}"]
+        for step in self.steps:
+            example = f"   e.g. {step['examples'][0]}" if step["examples"] else ""
+            numbers = "  ".join(f"{step[name]:>9,}" for name in ("before", "changed", "dropped"))
+            lines.append(f"  {step['name']:<24}{numbers}{example}")
+        return lines
 
     def __str__(self) -> str:
         return "\n".join(self.lines())

@@ -17,12 +17,13 @@ PICTURE_ARRAYS = {"split": "u1", "image_hash": "<i8", "region_counts": "<u2", "m
 class CorpusWriter:
     """A context manager. On leaving it without an error everything is on disk and `files` describes the arrays.
 
-    images, texts: how many were added.
+    images, texts: how many were added.  segmented: every text comes with the words that its tokens belong to.
     """
 
-    def __init__(self, folder: Path, vocabulary_size: int) -> None:
+    def __init__(self, folder: Path, vocabulary_size: int, segmented: bool = False) -> None:
         words = "<u2" if vocabulary_size <= 1 << 16 else "<u4"
         types = {"tokens": words, "token_offsets": "<i8", "text_bytes": "u1", "text_offsets": "<i8", "image_of": "<i4"}
+        types |= {"continues": "u1"} if segmented else {}
         types |= {"image_offsets": "<i8", "id_bytes": "u1", "id_offsets": "<i8", **PICTURE_ARRAYS}
         self._arrays = {name: ArrayWriter(folder, name, kind) for name, kind in types.items()}
         self.images = self.texts = 0
@@ -39,9 +40,14 @@ class CorpusWriter:
         for name in PICTURE_ARRAYS:
             self._arrays[name].append(numbers[name])
 
-    def add_text(self, text: str, ids: list[int]) -> None:
-        """Adds a text of the picture that was begun last, and its token ids."""
+    def add_text(self, text: str, ids: list[int], continues: list[bool] | None = None) -> None:
+        """Adds a text of the picture that was begun last, and its token ids.
+
+        continues: for each, whether it goes on with the word before it; given where the corpus is `segmented`.
+        """
         self.texts += 1
+        if continues is not None:
+            self._arrays["continues"].extend(bytes(continues))
         self._arrays["tokens"].extend(ids)
         self._arrays["token_offsets"].append(self._arrays["tokens"].length)
         self._arrays["text_bytes"].extend(text.encode())

@@ -169,7 +169,9 @@ class BatchMaker:
         batch.belongs = torch.from_numpy(self.belonging.matrix(pairs.texts, pairs.images))
         hides = [self._sides(stage, g) for g in generators]
         if stage.words != "none":
-            self._mask_words(batch, words, stage, [g if h[0] else None for g, h in zip(generators, hides, strict=True)])
+            numbers = [self._word_numbers(int(t), w) for t, w in zip(pairs.texts, words, strict=True)]
+            drawn = [g if h[0] else None for g, h in zip(generators, hides, strict=True)]
+            self._mask_words(batch, words, numbers, stage, drawn)
         if stage.regions != "none":
             self._mask_regions(
                 batch, regions, stage, [g if h[1] else None for g, h in zip(generators, hides, strict=True)]
@@ -182,18 +184,32 @@ class BatchMaker:
         hide_words = bool(torch.rand((), generator=generator) < 0.5)
         return hide_words, not hide_words
 
-    def _mask_words(self, batch: Batch, words: list[Tensor], stage: Stage, generators: list[Generator | None]) -> None:
+    def _word_numbers(self, text: int, pieces: Tensor) -> Tensor | None:
+        """The word of each piece: of the segmenter's where the corpus has them, else of WordPiece's; None: pieces."""
+        if not self.masking.whole_words:
+            return None
+        continues = self.corpus.continues(text)
+        goes_on = self.is_continuation[pieces] if continues is None else torch.from_numpy(continues)
+        return word_numbers(goes_on, self.special[pieces])
+
+    def _mask_words(
+        self,
+        batch: Batch,
+        words: list[Tensor],
+        numbers: list[Tensor | None],
+        stage: Stage,
+        generators: list[Generator | None],
+    ) -> None:
         assert batch.words is not None
         batch.word_targets, batch.masked_words = batch.words.clone(), torch.zeros_like(batch.words, dtype=torch.bool)
-        for row, (pieces, generator) in enumerate(zip(words, generators, strict=True)):
+        for row, (pieces, of_word, generator) in enumerate(zip(words, numbers, generators, strict=True)):
             if generator is None:
                 continue
-            masked = self._masked_words(pieces, stage, generator)
+            masked = self._masked_words(pieces, of_word, stage, generator)
             batch.masked_words[row, : len(pieces)] = masked
             batch.words[row, : len(pieces)] = replaced_words(pieces, masked, generator, self.mask_id, self.choices)
 
-    def _masked_words(self, pieces: Tensor, stage: Stage, generator: Generator) -> Tensor:
-        numbers = word_numbers(pieces, self.is_continuation, self.special) if self.masking.whole_words else None
+    def _masked_words(self, pieces: Tensor, numbers: Tensor | None, stage: Stage, generator: Generator) -> Tensor:
         maskable = ~self.special[pieces]
         if numbers is not None:
             maskable = torch.ones(int(numbers.max()) + 1, dtype=torch.bool)

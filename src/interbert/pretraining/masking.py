@@ -39,20 +39,18 @@ def masked_segments(maskable: Tensor, generator: Generator, rate: float = 0.10, 
     return masked & maskable
 
 
-def word_numbers(words: Tensor, is_continuation: Tensor, special: Tensor) -> Tensor:
-    """Which word each piece belongs to, for masking whole words.
+def word_numbers(continues: Tensor, special: Tensor) -> Tensor:
+    """Which word each piece of a text belongs to, for masking whole words.
 
-    words: int64 [T].  is_continuation, special: bool [V].  Returns int64 [T]; specials get -1.
-    A piece that continues ("##") has its word's number.
+    continues: bool [T], pieces that go on with the word before them.  special: bool [T].  Returns int64 [T]; specials
+    get -1.
 
-    >>> pieces = torch.tensor([0, 2, 3, 2, 1])                     # [CLS] play ##ing play [SEP]
-    >>> continues = torch.tensor([False, False, False, True])
-    >>> word_numbers(pieces, continues, torch.tensor([True, True, False, False])).tolist()
+    >>> continues = torch.tensor([False, False, True, False, False])       # [CLS] play ##ing play [SEP]
+    >>> word_numbers(continues, torch.tensor([True, False, False, False, True])).tolist()
     [-1, 0, 0, 1, -1]
     """
-    starts = ~special[words] & ~is_continuation[words]
-    numbers = starts.long().cumsum(0) - 1
-    return torch.where(special[words], -1, numbers.clamp(min=0))
+    numbers = (~special & ~continues).long().cumsum(0) - 1
+    return torch.where(special, -1, numbers.clamp(min=0))
 
 
 def replaced_words(words: Tensor, masked: Tensor, generator: Generator, mask_id: int, choices: Tensor) -> Tensor:

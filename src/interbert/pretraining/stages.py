@@ -56,7 +56,7 @@ class Masking:
     mlm_rate: float = 0.15  # 3.3
     msm_rate: float = 0.10  # anchors; 3.2 and 3.3
     max_following: int = 2  # uniform 0..2 (3.3); 3.2 says "average length of 3 words", 3.3 is exact
-    whole_words: bool = False  # anchors on words in place of word pieces, as released
+    whole_words: bool = False  # anchors on words, of Chinese segmented ones, in place of pieces, as released
     mom_rate: float = 0.15  # 3.3
     mrm_rate: float = 0.15  # paper; release 0.10
     mrm_overlap: float = 0.4  # IoU above which a neighbour is hidden too

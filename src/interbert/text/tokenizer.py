@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,25 @@ class Tokenizer:
         room = None if max_tokens is None else max_tokens - 2
         cut = self._cutter.encode_batch_fast([readable(text) for text in texts], add_special_tokens=False)
         return [[self.cls_id, *encoding.ids[:room], self.sep_id] for encoding in cut]
+
+    def encode_words(
+        self, texts: Sequence[str], words: Sequence[Sequence[str]], max_tokens: int | None = None
+    ) -> list[tuple[list[int], list[bool]]]:
+        """`encode` of each text, and for each id whether its piece goes on with the word before it.
+
+        words: those of each text, as a segmenter found them; joined they are the text. Where one begins inside a piece
+        ("24k精华" in 24 and k精华), nothing begins.
+        """
+        room = None if max_tokens is None else max_tokens - 2
+        found = []
+        for encoding, cut in zip(self._cutter.encode_batch(list(texts), add_special_tokens=False), words, strict=True):
+            begins = {0, *accumulate(map(len, cut))}
+            ids, starts = encoding.ids[:room], [start for start, _ in encoding.offsets[:room]]
+            goes_on = [
+                start not in begins or bool(self.is_continuation[at]) for at, start in zip(ids, starts, strict=True)
+            ]
+            found.append(([self.cls_id, *ids, self.sep_id], [False, *goes_on, False]))
+        return found
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """The pieces of ids. Raises UsageError for an id that the vocabulary does not have."""

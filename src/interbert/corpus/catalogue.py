@@ -1,0 +1,244 @@
+"""A shop's catalogue in, `Product`s out: csv, tsv, jsonl or a folder, whatever its columns are called (A.1).
+
+What cannot be read is counted in `malformed`; more than 1 % of it stops the reading.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import itertools
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path, PurePath
+from typing import Any
+
+from interbert.corpus.readers import Malformed, csv_rows
+from interbert.errors import UsageError, unknown_name
+from interbert.text.encoding import Encoding, decoded, encoding_of
+from interbert.vision.images import IMAGE_SUFFIXES
+from interbert.vision.sources import readable
+
+KNOWN = {  # the names of columns that are found by themselves, in order; letters' case makes no difference
+    "id": "id item_id product_id goods_id sku 编号 商品编号 商品id 宝贝id",
+    "image": "image images main_image image_path image_url image_urls img picture pic 图片 主图 商品图片 图片地址",
+    "title": "title name product_name product_title item_title 标题 商品标题 商品名 商品名称 名称 宝贝标题",
+    "category": "category category_name master_category 类目 分类 商品类目 商品分类 类别",
+    "brand": "brand brand_name 品牌 商品品牌",
+    "seller": "seller seller_id shop shop_name store 卖家 店铺 店铺名 店铺名称 商家",
+    "price": "price 价格 商品价格 售价",
+    "split": "split",
+}
+NEEDED = ("title", "image")
+FILES = (".csv", ".tsv", ".jsonl")
+_PEEKED = 1000  # lines of a jsonl whose keys say what its columns are
+_BETWEEN_IMAGES = re.compile(r"\s*[|;]\s*|\s*,\s*(?=https?://)|\s+(?=https?://)")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of a catalogue's columns or keys; None takes the first known one that is there (`KNOWN`)."""
+
+    id: str | None = None
+    image: str | None = None  # one or several, paths or addresses; the first is the main one
+    title: str | None = None
+    category: str | None = None
+    brand: str | None = None
+    seller: str | None = None
+    price: str | None = None
+    split: str | None = None  # train, validation or test
+
+
+@dataclass(frozen=True)
+class Product:
+    """One row. images: as the row names them, the main one first.  place: "line 7".  Texts are "" where it has none."""
+
+    place: str
+    id: str
+    images: tuple[str, ...]
+    title: str
+    category: str = ""
+    brand: str = ""
+    seller: str = ""
+    price: str = ""
+    split: str = ""
+
+
+class Catalogue:
+    """The products of a catalogue; can be read again. `malformed` counts what the last reading skipped.
+
+    A folder is one with a single .csv, .tsv or .jsonl file in it, or pictures with a .txt of the same name beside each,
+    which is its title; the subfolder is the category. encoding: how the file is read.
+    Raises UsageError where there is no catalogue or a column does not exist; the nearest is suggested.
+    """
+
+    def __init__(self, path: str | Path, columns: Columns | None = None) -> None:
+        self.path, self.columns = _file_of(Path(path)), columns or Columns()
+        self.encoding = Encoding("utf-8") if self.path.is_dir() else encoding_of(self.path)
+        self.malformed = Malformed(self.path)
+
+    @property
+    def folder(self) -> Path:
+        """Where the paths of pictures begin."""
+        return self.path if self.path.is_dir() else self.path.parent
+
+    def __iter__(self) -> Iterator[Product]:
+        self.malformed = Malformed(self.path)
+        rows = _of_folder(self.path) if self.path.is_dir() else self._of_file()
+        yield from rows
+        self.malformed.stop_if_too_many()
+
+    def _of_file(self) -> Iterator[Product]:
+        with decoded(self.path, self.encoding) as file:
+            read = _jsonl if self.path.suffix.lower() == ".jsonl" else _table
+            yield from read(file, self.path, self.columns, self.malformed)
+
+
+def is_address(image: str) -> bool:
+    """Whether a picture is named by its address on the web.
+
+    >>> is_address("https://shop.example/a.jpg"), is_address("images/a.jpg")
+    (True, False)
+    """
+    return image.lower().startswith(("http://", "https://"))
+
+
+def picture_id(image: str) -> str:
+    """The id of a picture in a region store: its path without suffix, its address without scheme.
+
+    >>> picture_id("images/a.jpg"), picture_id("https://shop.example/a.jpg?v=2")
+    ('images/a', 'shop.example/a.jpg?v=2')
+    """
+    if not is_address(image):
+        return readable(PurePath(image).with_suffix(""))
+    return image.partition("://")[2].partition("#")[0]
+
+
+def _file_of(path: Path) -> Path:
+    """The file of a catalogue, or the folder where the pictures themselves are it."""
+    if path.is_file():
+        if path.suffix.lower() not in FILES:
+            raise UsageError(f"catalogue '{path}': got a {path.suffix or 'nameless'} file, wanted {', '.join(FILES)}")
+        return path
+    if not path.is_dir():
+        raise UsageError(f"catalogue '{path}' does not exist; give a {', '.join(FILES)} file or a folder")
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in FILES)
+    if len(files) > 1:
+        raise UsageError(f"folder '{path}' has several files: {', '.join(f.name for f in files)}; give one of them")
+    return files[0] if files else path
+
+
+def _of_folder(folder: Path) -> Iterator[Product]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(parent, name)
+            if path.suffix.lower() not in IMAGE_SUFFIXES or name.startswith("."):
+                continue
+            text, inside = path.with_suffix(".txt"), path.relative_to(folder)
+            title = ""
+            if text.is_file():
+                with decoded(text, encoding_of(text)) as file:
+                    title = file.read()
+            category = inside.parent.as_posix()
+            yield Product(
+                inside.as_posix(), readable(inside.with_suffix("")), (inside.as_posix(),), title,
+                "" if category == "." else category,
+            )  # fmt: skip
+
+
+def _table(lines: Iterable[str], path: Path, columns: Columns, malformed: Malformed) -> Iterator[Product]:
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    first = next(iter(lines := iter(lines)), "")
+    rows = csv.reader(
+        itertools.chain([first], lines), delimiter=max(",\t;|", key=first.count), skipinitialspace=True, strict=True
+    )
+    header = [name.strip() for name in next(rows, [])]
+    names = _roles(header, columns, path)
+    places = {role: header.index(name) for role, name in names.items()}
+    last = rows.line_num
+    for number, row in csv_rows(rows, malformed):
+        place = f"line {number}" if number == last + 1 else f"lines {last + 1} to {number}"
+        last = number
+        if len(row) != len(header):
+            malformed.add(place, f"got {len(row)} columns, wanted {len(header)}: {', '.join(header)}")
+            continue
+        yield _product(place, {role: row[at] for role, at in places.items()})
+
+
+def _jsonl(lines: Iterable[str], path: Path, columns: Columns, malformed: Malformed) -> Iterator[Product]:
+    entries = _entries(lines, malformed)
+    peeked = list(itertools.islice(entries, _PEEKED))
+    header = dict.fromkeys(key for _, entry in peeked for key in entry)
+    names = _roles(list(header), columns, path)
+    for place, entry in itertools.chain(peeked, entries):
+        yield _product(place, {role: entry.get(name) for role, name in names.items()})
+
+
+def _entries(lines: Iterable[str], malformed: Malformed) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        malformed.seen += 1
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            malformed.add(f"line {number}", str(error))
+            continue
+        if isinstance(entry, dict):
+            yield f"line {number}", entry
+        else:
+            malformed.add(f"line {number}", f"got {line.strip():.40}, wanted an object")
+
+
+def _product(place: str, cells: dict[str, Any]) -> Product:
+    texts = {role: _text(cell) for role, cell in cells.items() if role != "image"}
+    images = tuple(_images(cells.get("image")))
+    return Product(place, texts.pop("id", ""), images, texts.pop("title", ""), **texts)
+
+
+def _text(cell: Any) -> str:
+    return "" if cell is None else cell.strip() if isinstance(cell, str) else str(cell)
+
+
+def _images(cell: Any) -> Iterator[str]:
+    """The pictures that a cell names: a list, a list as JSON, or names with | or ; between them."""
+    if isinstance(cell, str) and cell.startswith("["):
+        try:
+            cell = json.loads(cell)
+        except ValueError:
+            cell = [cell]
+    given = cell if isinstance(cell, list) else _BETWEEN_IMAGES.split(_text(cell))
+    yield from (image for one in given if (image := _text(one)))
+
+
+def _roles(header: list[str], columns: Columns, path: Path) -> dict[str, str]:
+    """Role -> the name of its column. Raises UsageError where a named or a needed one is not there."""
+    lower = {name.lower(): name for name in reversed(header)}
+    roles = {}
+    for role in (field.name for field in fields(columns)):
+        wanted = getattr(columns, role)
+        if wanted is not None and wanted not in header:
+            raise UsageError(f"catalogue '{path}', columns.{role}: {unknown_name('column', wanted, header)}")
+        known = [wanted] if wanted else [lower[name] for name in KNOWN[role].split() if name in lower]
+        if known:
+            roles[role] = known[0]
+        elif role in NEEDED:
+            raise UsageError(_missing(role, header, path))
+    return roles
+
+
+def _missing(role: str, header: list[str], path: Path) -> str:
+    likeness = {
+        name: max(difflib.SequenceMatcher(None, name.lower(), known).ratio() for known in KNOWN[role].split())
+        for name in header
+    }
+    nearest = max(likeness, key=lambda name: likeness[name], default="NAME")
+    return (
+        f"catalogue '{path}': no column is known to hold the {role}; there are {', '.join(header) or 'none'}. "
+        f"Name it:  --set columns.{role}={nearest}"
+    )

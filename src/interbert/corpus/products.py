@@ -1,0 +1,220 @@
+"""A shop's catalogue in, captions out: titles cleaned, copies and categories sorted out (A.1, "TaoMultimodal").
+
+The catalogue is read once; what stays is spooled to a temporary file, of which so much is kept in memory as the choice
+among all products needs. Everything that is left out is counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import tempfile
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interbert.corpus.build import BuildOptions
+from interbert.corpus.catalogue import Catalogue, Columns, Product, picture_id
+from interbert.corpus.readers import Caption, is_split
+from interbert.corpus.report import CorpusReport
+from interbert.errors import UsageError, unknown_name
+from interbert.text.duplicates import first_alike, plain_form, sketches
+from interbert.text.titles import Cleaning, TitleCleaner
+
+_BLOCK = 4096  # products cleaned at once
+_NAMED = 50  # categories that a message names
+
+
+@dataclass(frozen=True)
+class ProductOptions:
+    """What is taken of a catalogue. Numbers of 0 set no limit."""
+
+    columns: Columns = field(default_factory=Columns)
+    cleaning: Cleaning = field(default_factory=Cleaning)
+    categories: tuple[str, ...] = ()  # only these; a product of several belongs to the first that names it
+    per_seller: int = 0  # products, in the catalogue's order
+    per_title: int = 0  # products whose titles differ at most in capitals, blanks and marks
+    alike: float = 0.0  # titles that share this much of their pairs of characters are copies: the first stays; 0.8
+
+    def __post_init__(self) -> None:
+        if min(self.per_seller, self.per_title) < 0 or not 0 <= self.alike <= 1:
+            raise UsageError(
+                f"per_seller {self.per_seller}, per_title {self.per_title}, alike {self.alike}: "
+                "wanted 0 or more, and a share in 0..1"
+            )
+
+
+def product_build_options(language: Literal["en", "zh"]) -> BuildOptions:
+    """How the corpus of a catalogue is built (A.1): at most 16 regions of a confidence over 0.1, at least one."""
+    return BuildOptions(language=language, min_regions=1, max_regions=16, min_confidence=0.1)
+
+
+class ProductCaptions:
+    """The main pictures of a catalogue with their cleaned titles, as `build_corpus` takes them. Can be read again.
+
+    Raises, while reading, UsageError for a category that no product has.
+    """
+
+    def __init__(self, catalogue: Catalogue, cleaner: TitleCleaner, options: ProductOptions | None = None) -> None:
+        self.catalogue, self.cleaner, self.options = catalogue, cleaner, options or ProductOptions()
+        self.path = catalogue.path
+        self._report = CorpusReport()
+
+    def __iter__(self) -> Iterator[Caption]:
+        self._report = CorpusReport()
+        self.cleaner.reset()
+        with tempfile.TemporaryFile() as spool:
+            read = _Read(spool, self.options, self._report)
+            for products in _blocks(read.wanted(self.catalogue)):
+                read.add(products, self.cleaner.clean([product.title for product in products]))
+            for at in np.flatnonzero(read.chosen()).tolist():
+                image, title, split, place = read.row(at)
+                yield Caption(image, title, split, place)
+
+    def account(self, report: CorpusReport) -> None:
+        """Adds to a report what the last reading left out, and every step of the cleaning."""
+        mine, malformed = self._report, self.catalogue.malformed
+        report.captions["read"] += sum(mine.dropped.values())
+        report.take(mine)
+        report.add_malformed(malformed.count, malformed.examples)
+        report.steps = [count.to_json() for count in self.cleaner.counts.values()]
+        encoding = self.catalogue.encoding
+        if encoding.name not in ("utf-8", "utf-8-sig"):
+            report.note(f"products read as {encoding.name.upper()}", malformed.seen)
+        if encoding.broken_lines:
+            where = f"the first is line {encoding.first}"
+            report.note(f"lines with bytes that mean nothing in {encoding.name.upper()}", encoding.broken_lines, where)
+
+
+def _blocks(products: Iterator[Product]) -> Iterator[list[Product]]:
+    while block := list(itertools.islice(products, _BLOCK)):
+        yield block
+
+
+class _Read:
+    """The products that stay, as they come: rows in the spool, numbers of them in memory (about 100 bytes each)."""
+
+    def __init__(self, spool: IO[bytes], options: ProductOptions, report: CorpusReport) -> None:
+        self.spool, self.options, self.report = spool, options, report
+        self.ends, self.forms, self.sellers = array("q", [0]), array("Q"), array("Q")
+        self.sketches: list[NDArray[np.uint64]] = []
+        self._categories: dict[str, int] = {}
+        self._belongs: dict[int, int] = {}  # hash of a product's or picture's id -> its category
+        self._picture: dict[int, int] = {}  # hash of a product's id -> that of its picture
+
+    def wanted(self, products: Catalogue) -> Iterator[Product]:
+        """The products of the wanted categories that have a picture and a title."""
+        for product in products:
+            category = self._category(product)
+            if self.options.categories and category not in self.options.categories:
+                self._drop("its category is not wanted", product)
+            elif not product.images:
+                self._drop("it has no picture", product)
+            elif not product.title.strip():
+                self._drop("it has no title", product)
+            elif product.split and not is_split(product.split):
+                self._drop("its split is not known", product)
+            else:
+                self._note(product)
+                yield product
+        missing = [name for name in self.options.categories if name not in self._categories]
+        if missing:
+            known = list(self._categories)[:_NAMED]
+            raise UsageError(f"catalogue '{products.path}': {unknown_name('category', missing[0], known)}")
+
+    def add(self, products: Sequence[Product], titles: Sequence[str]) -> None:
+        """Spools products with their cleaned titles; those that cleaning dropped are counted."""
+        kept = [(product, title) for product, title in zip(products, titles, strict=True) if title]
+        for product in (product for product, title in zip(products, titles, strict=True) if not title):
+            self._drop("its title was dropped in cleaning", product)
+        forms = [plain_form(title) for _, title in kept]
+        if self.options.alike and kept:
+            self.sketches.append(sketches(forms))
+        for (product, title), form in zip(kept, forms, strict=True):
+            row = json.dumps([product.images[0], title, product.split or None, product.place]).encode()
+            self.spool.write(row)
+            self.ends.append(self.ends[-1] + len(row))
+            self.forms.append(_hash(form))
+            self.sellers.append(_hash(product.seller) if product.seller else 0)
+
+    def chosen(self) -> NDArray[np.bool_]:
+        """bool: which rows stay after the limits; the others are counted."""
+        chosen = np.ones(len(self.forms), np.bool_)
+        if self.options.alike and len(chosen):
+            first = first_alike(
+                np.concatenate(self.sketches), lambda at: plain_form(self.row(at)[1]), self.options.alike
+            )
+            self._leave(chosen, first != np.arange(len(first)), "its title is nearly that of an earlier product")
+        if self.options.per_title:
+            late = _occurrence(np.array(self.forms, np.uint64), chosen) >= self.options.per_title
+            self._leave(chosen, late, f"{self.options.per_title} earlier products have its title")
+        if self.options.per_seller:
+            sellers = np.array(self.sellers, np.uint64)
+            late = (_occurrence(sellers, chosen) >= self.options.per_seller) & (sellers != 0)
+            self._leave(chosen, late, f"its seller has {self.options.per_seller} products already")
+        return chosen
+
+    def row(self, at: int) -> tuple[str, str, str | None, str]:
+        """Picture, title, split and place of a row."""
+        self.spool.seek(self.ends[at])
+        image, title, split, place = json.loads(self.spool.read(self.ends[at + 1] - self.ends[at]))
+        return image if "://" not in image else picture_id(image), title, split, place
+
+    def _leave(self, chosen: NDArray[np.bool_], which: NDArray[np.bool_], reason: str) -> None:
+        for at in np.flatnonzero(chosen & which).tolist():
+            image, title, _, _ = self.row(at)
+            self.report.drop(reason, f"{image}: {title}")
+        chosen &= ~which
+
+    def _category(self, product: Product) -> str:
+        """The category that a product belongs to: the first that was given to it or to its picture."""
+        own = self._categories.setdefault(product.category, len(self._categories))
+        if not self.options.categories:
+            return product.category
+        keys = [_hash("product", product.id)] if product.id else []
+        keys += [_hash("picture", image) for image in product.images[:1]]
+        first = next((self._belongs[key] for key in keys if key in self._belongs), own)
+        for key in keys:
+            self._belongs.setdefault(key, first)
+        if first == own:
+            return product.category
+        name = next(name for name, at in self._categories.items() if at == first)
+        self.report.note("products of two categories, which belong to the first", 1, f"{product.place}: {name}")
+        return name
+
+    def _note(self, product: Product) -> None:
+        if len(product.images) > 1:
+            self.report.note("further pictures of a product: only the main one is used", len(product.images) - 1)
+        if product.id:
+            picture = _hash(product.images[0])
+            if self._picture.setdefault(_hash(product.id), picture) != picture:
+                self.report.note("products that come again with another picture, both kept", 1, product.id)
+
+    def _drop(self, reason: str, product: Product) -> None:
+        image = product.images[0] if product.images else "no picture"
+        self.report.drop(reason, f"{product.place}: {image}: {product.title}")
+
+
+def _hash(*texts: str) -> int:
+    """64 bits of texts."""
+    joined = "\0".join(texts).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(joined, digest_size=8).digest())
+
+
+def _occurrence(keys: NDArray[np.uint64], among: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """int64 [N]: how many earlier places of `among` have the same key; 0 for places outside it.
+
+    >>> _occurrence(np.array([7, 7, 8, 7], np.uint64), np.array([True, True, True, True])).tolist()
+    [0, 1, 0, 2]
+    """
+    found = np.zeros(len(keys), np.int64)
+    places = np.flatnonzero(among)
+    order = places[np.argsort(keys[places], kind="stable")]
+    starts = np.flatnonzero(np.r_[True, keys[order][1:] != keys[order][:-1]]) if len(order) else order
+    found[order] = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
+    return found
