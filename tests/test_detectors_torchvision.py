@@ -19,6 +19,8 @@ from interbert.vision import detectors, detectors_torchvision
 from interbert.vision.boxes import box_iou
 from interbert.vision.detectors_torchvision import ARCHITECTURES, TorchvisionExtractor, checked_digest
 from interbert.vision.extractor import Extractor, Limits
+from interbert.vision.hub import digest
+from interbert.vision.images import ImageError
 
 NAME = "fasterrcnn_resnet50_fpn_v2"
 CATEGORIES = ["__background__", "cat", "dog", "bird"]
@@ -29,6 +31,8 @@ class Transform(nn.Module):
     """Half the size, as torchvision's changes sizes."""
 
     def forward(self, images: list[Tensor]) -> tuple[SimpleNamespace, None]:
+        if min(images[0].shape) == 1:
+            raise RuntimeError("sizes should be greater than 0\nand more")
         small = nn.functional.avg_pool2d(images[0][None], 2)
         return SimpleNamespace(tensors=small, image_sizes=[tuple(small.shape[-2:])]), None
 
@@ -93,20 +97,22 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     torch.save(model.state_dict(), folder / "weights")
     path = folder / URL.format(checked_digest(folder / "weights")[:8]).rsplit("/")[-1]
     (folder / "weights").rename(path)
-    weights = SimpleNamespace(url=URL.format(path.stem[-8:]), meta={"categories": CATEGORIES}, get_state_dict=_fetch)
+    weights = SimpleNamespace(url=URL.format(path.stem[-8:]), meta={"categories": CATEGORIES})
     module: Any = ModuleType("torchvision")
     module.ops = SimpleNamespace(batched_nms=batched_nms, clip_boxes_to_image=clip)
     module.models = SimpleNamespace(
-        get_model=lambda name, weights, weights_backbone, num_classes: StandIn(),
-        get_model_weights=lambda name: SimpleNamespace(DEFAULT=weights),
+        get_model=made_with_weights, get_model_weights=lambda name: SimpleNamespace(DEFAULT=weights)
     )
     monkeypatch.setitem(sys.modules, "torchvision", module)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     return model
 
 
-def _fetch(progress: bool, check_hash: bool) -> dict[str, Tensor]:
-    raise OSError("no network")
+def made_with_weights(name: str, weights: SimpleNamespace, progress: bool) -> StandIn:
+    """Reads the file as torchvision does: as a pickle that may hold anything."""
+    model, path = StandIn(), Path(torch.hub.get_dir(), "checkpoints", weights.url.rsplit("/")[-1])
+    model.load_state_dict(torch.load(path, weights_only=False))
+    return model
 
 
 def weights_path(tmp_path: Path) -> Path:
@@ -161,8 +167,37 @@ def test_an_unknown_architecture_gets_the_nearest() -> None:
         Extractor.from_name("torchvision:fasterrcnn_resnet50")
 
 
-def test_weights_that_are_not_there_and_cannot_be_fetched_are_an_error(model: StandIn, tmp_path: Path) -> None:
+def test_a_picture_too_narrow_for_the_detector_is_an_error_of_the_picture(model: StandIn) -> None:
+    with pytest.raises(ImageError, match=r"of 80 x 1 pixels cannot be prepared .*\(sizes should be greater than 0\)"):
+        TorchvisionExtractor(NAME).extract([drawn_picture().resize((80, 1))])
+
+
+def test_weights_are_fetched_to_where_torch_keeps_them(
+    model: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = weights_path(tmp_path)
+    there = path.rename(tmp_path / "there")
+    path.parent.rmdir()
+    asked = []
+
+    def fetch(url: str, to: str, hash_prefix: str, progress: bool) -> None:
+        asked.append((url.rsplit("/")[-1], hash_prefix))
+        there.rename(to)
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    found = TorchvisionExtractor(NAME).info.weights_sha256
+    assert asked == [(path.name, found[:8])]
+    assert path.is_file()
+
+
+def test_weights_that_are_not_there_and_cannot_be_fetched_are_an_error(
+    model: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
     weights_path(tmp_path).unlink()
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
     with pytest.raises(InterbertError, match=r"stand_in.*cannot be fetched \(no network\).*with the file at"):
         TorchvisionExtractor(NAME).info  # noqa: B018
 
@@ -172,8 +207,30 @@ def test_weights_that_are_damaged_are_an_error(model: StandIn, tmp_path: Path) -
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InterbertError, match="is damaged: its sha256 begins with"):
         TorchvisionExtractor(NAME).info  # noqa: B018
+    with pytest.raises(InterbertError, match="is damaged: its sha256 begins with"):
+        TorchvisionExtractor(NAME).extract([drawn_picture()])
+
+
+class Touching:
+    """Unpickled, it would make a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("content", ["a program", "another model"])
+def test_a_file_that_is_no_such_model_is_an_error_and_no_program_in_it_runs(
+    content: str, model: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touched = tmp_path / "touched"
+    torch.save({"a": Touching(touched) if content == "a program" else torch.ones(1)}, weights_path(tmp_path))
+    monkeypatch.setattr(detectors_torchvision, "checked_digest", lambda path: "")
     with pytest.raises(InterbertError, match="cannot be loaded"):
         TorchvisionExtractor(NAME).extract([drawn_picture()])
+    assert not touched.exists()
 
 
 @pytest.mark.parametrize("failure", [None, "operator torchvision::nms does not exist"])
@@ -200,26 +257,76 @@ def real_torchvision() -> Any:
     return torchvision
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, in what torchvision imports
-@pytest.mark.parametrize("name", [ARCHITECTURES[0], ARCHITECTURES[-1]])
-def test_regions_are_among_what_torchvision_itself_detects(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of random weights at full size: the same boxes, labels and scores as its own forward pass gives."""
+@pytest.fixture
+def real(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
+    """A detector as torchvision makes it, and its published entry; the weights random, under the published name.
+
+    Their normalisation has variances far below usual epsilons, which is where builds of the same model differ.
+    """
     torchvision = real_torchvision()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(detectors_torchvision, "checked_digest", lambda path: digest([path]))
     torch.manual_seed(0)
-    model = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=91)
-    torch.save(model.state_dict(), tmp_path / "weights.pth")
-    monkeypatch.setattr(detectors_torchvision, "weights_file", lambda weights: tmp_path / "weights.pth")
-    extractor, image = TorchvisionExtractor(name), drawn_picture(160, 120)
+    state = torchvision.models.get_model(request.param, weights=None, weights_backbone=None).state_dict()
+    for name in [name for name in state if name.endswith("running_var")]:
+        state[name] = 10 ** (-7 * torch.rand_like(state[name]))
+        state[name.replace("running_var", "weight")] = state[name].sqrt()
+    state["roi_heads.box_predictor.cls_score.weight"] *= 20
+    weights = torchvision.models.get_model_weights(request.param).DEFAULT
+    path = tmp_path / "hub" / "checkpoints" / weights.url.rsplit("/")[-1]
+    path.parent.mkdir(parents=True)
+    torch.save(state, path)
+    model = torchvision.models.get_model(request.param, weights=weights).eval()
+    return model, weights
+
+
+real_ones = pytest.mark.parametrize("real", ARCHITECTURES, indirect=True)
+of_what_torchvision_imports = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@of_what_torchvision_imports
+@real_ones
+def test_regions_are_what_torchvision_itself_finds_before_it_chooses(
+    real: tuple[Any, Any], request: pytest.FixtureRequest
+) -> None:
+    """Box, label and score of each are of its own forward pass, and the features what its predictor reads."""
+    (model, weights), image = real, drawn_picture(160, 120)
+    extractor = TorchvisionExtractor(request.node.callspec.params["real"])
+    model.transform.min_size = extractor.detector.transform.min_size = (200,)  # 800 or 320, which takes long
     (regions,) = extractor.extract([image])
-    heads = extractor.detector.roi_heads
-    assert heads.nms_thresh == detectors_torchvision.OVERLAP
-    heads.score_thresh, heads.detections_per_img = 0.0, 10**6
+    assert extractor.info.classes == tuple(weights.meta["categories"][1:])
+    assert model.roi_heads.nms_thresh == detectors_torchvision.OVERLAP
+    heads, seen = model.roi_heads, []
+    heads.score_thresh, heads.nms_thresh, heads.detections_per_img = 0.0, 1.0, 10**6
+    heads.box_predictor.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     with torch.inference_mode():
-        (theirs,) = extractor.detector([detectors_torchvision._tensor(image)])
-    assert regions.features.shape[1] == detectors_torchvision.FEATURE_SIZE
-    assert len(extractor.info.classes) == 90
-    for box, label, score in zip(regions.boxes, regions.labels, regions.confidence, strict=True):
-        distance = (theirs["boxes"] - torch.tensor(box)).abs().amax(1) / 160 + (theirs["scores"] - float(score)).abs()
-        assert distance[theirs["labels"] == int(label) + 1].min() < 1e-5
+        (theirs,) = model([weights.transforms()(image)])
+    for row in range(len(regions)):
+        features = torch.tensor(regions.features[row])
+        assert (seen[0] - features).abs().amax(1).min() <= 1e-4 * features.abs().max()
+        distance = (theirs["boxes"] - torch.tensor(regions.boxes[row])).abs().amax(1) / 160
+        distance += (theirs["scores"] - float(regions.confidence[row])).abs()
+        assert distance[theirs["labels"] == int(regions.labels[row]) + 1].min() < 1e-5
+
+
+@of_what_torchvision_imports
+@pytest.mark.parametrize("real", ARCHITECTURES[-1:], indirect=True)
+def test_a_picture_without_a_proposal_or_too_narrow_is_an_error_of_the_picture(real: tuple[Any, Any]) -> None:
+    extractor = TorchvisionExtractor(ARCHITECTURES[-1])
+    with pytest.raises(ImageError, match="of 3000 x 1 pixels cannot be prepared"):
+        extractor.extract([drawn_picture().resize((3000, 1))])
+    extractor.detector.rpn.score_thresh = 1.1
+    with pytest.raises(ImageError, match="found no box"):
+        extractor.extract([drawn_picture()])
+
+
+@of_what_torchvision_imports
+@pytest.mark.parametrize("real", ARCHITECTURES[-1:], indirect=True)
+def test_pictures_of_unlike_sizes_in_one_call_give_what_they_give_one_by_one(real: tuple[Any, Any]) -> None:
+    extractor = TorchvisionExtractor(ARCHITECTURES[-1])
+    pictures = [drawn_picture(80, 60), drawn_picture().resize((1, 1)), drawn_picture(60, 333)]
+    for picture, regions in zip(pictures, extractor.extract(pictures), strict=True):
+        (alone,) = extractor.extract([picture])
+        np.testing.assert_array_equal(regions.features, alone.features)
+        np.testing.assert_array_equal(regions.boxes, alone.boxes)
+        assert regions.image_size == picture.size

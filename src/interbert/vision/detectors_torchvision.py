@@ -25,7 +25,7 @@ from interbert.errors import InterbertError, UsageError, unknown_name
 from interbert.vision.detectors import LARGEST_PIXELS, best_regions, bounded, device_here
 from interbert.vision.extractor import Extractor, Limits, Picture
 from interbert.vision.hub import digest
-from interbert.vision.images import open_image
+from interbert.vision.images import ImageError, open_image
 from interbert.vision.provenance import ExtractorInfo
 
 log = logging.getLogger(__name__)
@@ -86,9 +86,10 @@ class TorchvisionExtractor(Extractor):
         """What the detector finds: features [Q, 1024], boxes [Q, 4] xyxy in pixels, probabilities [Q, C].
 
         pixels: float [3, h, w] in 0..1.  size: (width, height) that boxes are to be counted in.
+        Raises ImageError for a picture so narrow that nothing of it is left at the size the detector works with.
         """
         ops, detector = import_torchvision().ops, self.detector
-        pictures, _ = detector.transform([pixels])
+        pictures = _prepared(detector.transform, pixels)
         maps = detector.backbone(pictures.tensors)
         proposals, _ = detector.rpn(pictures, maps)
         heads = detector.roi_heads
@@ -97,7 +98,7 @@ class TorchvisionExtractor(Extractor):
         probabilities = logits.softmax(-1)[:, 1:]  # the first is the background
         confidence, labels = probabilities.max(1)
         refined = heads.box_coder.decode(deltas, proposals)  # [Q, 1 + C, 4]
-        boxes = refined[torch.arange(len(labels), device=labels.device), labels + 1]
+        boxes = refined[torch.arange(len(labels), device=labels.device), labels + 1].reshape(-1, 4)  # also of none
         high, wide = pictures.image_sizes[0]
         boxes = ops.clip_boxes_to_image(boxes, (high, wide))
         kept = ops.batched_nms(boxes, confidence, labels, OVERLAP)
@@ -106,14 +107,14 @@ class TorchvisionExtractor(Extractor):
 
     @cached_property
     def detector(self) -> Any:
-        """The model. Loaded when first used, never sent to another process."""
+        """The model as torchvision makes it for its published weights, which is another one than it makes without: its
+        normalisation differs. Loaded when first used, never sent to another process."""
         weights = published_weights(self.architecture)
         path = weights_file(weights)
-        model = import_torchvision().models.get_model(
-            self.architecture, weights=None, weights_backbone=None, num_classes=len(weights.meta["categories"])
-        )
+        checked_digest(path)
         try:
-            model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+            torch.load(path, map_location="cpu", weights_only=True)  # is it only numbers? torchvision does not ask
+            model = import_torchvision().models.get_model(self.architecture, weights=weights, progress=False)
         except Exception as error:  # torch raises nearly anything for damaged files
             raise InterbertError(
                 f"'{path}' cannot be loaded ({str(error).splitlines()[0]}); delete it: it is fetched again"
@@ -149,7 +150,8 @@ def weights_file(weights: Any) -> Path:
     if not path.is_file():
         log.info("fetching %s", weights.url)
         try:
-            weights.get_state_dict(progress=False, check_hash=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(weights.url, str(path), _told_digest(path), progress=False)
         except (OSError, RuntimeError) as error:
             raise InterbertError(
                 f"the weights {weights.url} cannot be fetched ({error}); with a network, or with the file at '{path}', "
@@ -160,10 +162,26 @@ def weights_file(weights: Any) -> Path:
 
 def checked_digest(path: Path) -> str:
     """Hexadecimal sha256, of which torchvision's file names carry the beginning. Raises InterbertError for another."""
-    found, told = digest([path]), re.search(r"-([0-9a-f]{8,})\.\w+$", path.name)
-    if told is not None and not found.startswith(told[1]):
+    found = digest([path])
+    if not found.startswith(_told_digest(path)):
         raise InterbertError(f"'{path}' is damaged: its sha256 begins with {found[:8]}; delete it: it is fetched again")
     return found
+
+
+def _told_digest(path: Path) -> str:
+    told = re.search(r"-([0-9a-f]{8,})\.\w+$", path.name)
+    return told[1] if told else ""
+
+
+def _prepared(transform: Any, pixels: Tensor) -> Any:
+    """Scaled and normalised as torchvision does it, before anything else sees them."""
+    try:
+        return transform([pixels])[0]
+    except RuntimeError as error:
+        raise ImageError(
+            f"a picture of {pixels.shape[2]} x {pixels.shape[1]} pixels cannot be prepared for the detector "
+            f"({str(error).splitlines()[0]}); leave it out"
+        ) from error
 
 
 def _tensor(image: Image.Image) -> Tensor:
