@@ -12,8 +12,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -55,7 +55,10 @@ class Columns:
 
 @dataclass(frozen=True)
 class Product:
-    """One row. images: as the row names them, the main one first.  place: "line 7".  Texts are "" where it has none."""
+    """One row. images: as the row names them, the main one first.  place: "line 7".  Texts are "" where it has none.
+
+    others: the cells of all other columns, as they are.
+    """
 
     place: str
     id: str
@@ -66,6 +69,7 @@ class Product:
     seller: str = ""
     price: str = ""
     split: str = ""
+    others: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 class Catalogue:
@@ -160,6 +164,7 @@ def _table(lines: Iterable[str], path: Path, columns: Columns, malformed: Malfor
     header = [name.strip() for name in next(rows, [])]
     names = _roles(header, columns, path)
     places = {role: header.index(name) for role, name in names.items()}
+    others = {name: at for at, name in enumerate(header) if at not in places.values()}
     last = rows.line_num
     for number, row in csv_rows(rows, malformed):
         place = f"line {number}" if number == last + 1 else f"lines {last + 1} to {number}"
@@ -167,7 +172,8 @@ def _table(lines: Iterable[str], path: Path, columns: Columns, malformed: Malfor
         if len(row) != len(header):
             malformed.add(place, f"got {len(row)} columns, wanted {len(header)}: {', '.join(header)}")
             continue
-        yield _product(place, {role: row[at] for role, at in places.items()})
+        cells = {name: row[at] for name, at in others.items()}
+        yield _product(place, {role: row[at] for role, at in places.items()}, cells)
 
 
 def _jsonl(lines: Iterable[str], path: Path, columns: Columns, malformed: Malformed) -> Iterator[Product]:
@@ -176,7 +182,8 @@ def _jsonl(lines: Iterable[str], path: Path, columns: Columns, malformed: Malfor
     header = dict.fromkeys(key for _, entry in peeked for key in entry)
     names = _roles(list(header), columns, path)
     for place, entry in itertools.chain(peeked, entries):
-        yield _product(place, {role: entry.get(name) for role, name in names.items()})
+        cells = {name: cell for name, cell in entry.items() if name not in names.values()}
+        yield _product(place, {role: entry.get(name) for role, name in names.items()}, cells)
 
 
 def _entries(lines: Iterable[str], malformed: Malformed) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -195,10 +202,10 @@ def _entries(lines: Iterable[str], malformed: Malformed) -> Iterator[tuple[str, 
             malformed.add(f"line {number}", f"got {line.strip():.40}, wanted an object")
 
 
-def _product(place: str, cells: dict[str, Any]) -> Product:
+def _product(place: str, cells: dict[str, Any], others: dict[str, Any]) -> Product:
     texts = {role: _text(cell) for role, cell in cells.items() if role != "image"}
     images = tuple(_images(cells.get("image")))
-    return Product(place, texts.pop("id", ""), images, texts.pop("title", ""), **texts)
+    return Product(place, texts.pop("id", ""), images, texts.pop("title", ""), **texts, others=others)
 
 
 def _text(cell: Any) -> str:
@@ -220,7 +227,7 @@ def _roles(header: list[str], columns: Columns, path: Path) -> dict[str, str]:
     """Role -> the name of its column. Raises UsageError where a named or a needed one is not there."""
     lower = {name.lower(): name for name in reversed(header)}
     roles = {}
-    for role in (field.name for field in fields(columns)):
+    for role in (one.name for one in fields(columns)):
         wanted = getattr(columns, role)
         if wanted is not None and wanted not in header:
             raise UsageError(f"catalogue '{path}', columns.{role}: {unknown_name('column', wanted, header)}")
