@@ -1,4 +1,4 @@
-"""The scale `small`: a night a table on two cores; 384 wide, begun from the BERT that a package ships, on data at hand."""
+"""Scale `small`: a night a table on two cores, 384 wide, begun from a BERT that a package ships, for data at hand."""
 
 from __future__ import annotations
 
