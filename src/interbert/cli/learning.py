@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from interbert.cli.screen import Screen, verb
 
+if TYPE_CHECKING:
+    from interbert.corpus.products import ProductCaptions, ProductOptions
+    from interbert.text.segmenting import Segmenter
+
 FOLDER = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
-FORMATS = ("coco", "flickr", "karpathy", "tsv", "csv", "jsonl")
+FORMATS = ("coco", "flickr", "karpathy", "tsv", "csv", "jsonl", "products")
+VOCABULARIES = {"en": "bert:minilm", "zh": "bert:bert-base-chinese"}  # where none is given
 
 
 @verb(
@@ -22,18 +27,31 @@ FORMATS = ("coco", "flickr", "karpathy", "tsv", "csv", "jsonl")
         "interbert corpus demo/catalogue/catalogue.jsonl --format jsonl --regions demo/regions "
         "--out demo/corpus --set validation_share=0.2",
         "interbert corpus captions.json --format coco --regions regions --out corpus --leave-out-store test-regions",
+        "interbert corpus shop.csv --format products --language zh --tokenizer vocab.txt --regions regions "
+        "--out clothes --category 女装 --set columns.title=商品名",
     ),
 )
-@click.argument("source", type=FILE)
+@click.argument("source", type=FOLDER)
 @click.option("--format", "kind", required=True, type=click.Choice(FORMATS), help="How SOURCE is written.")
 @click.option("--regions", required=True, type=FOLDER, help="The region store of the pictures.")
 @click.option("--out", required=True, type=FOLDER, help="The corpus.")
 @click.option(
-    "--tokenizer", default="bert:minilm", show_default=True, help="A vocabulary's file, or bert:FOLDER_OR_ID."
+    "--tokenizer",
+    help="A vocabulary's file, or bert:FOLDER_OR_ID.  [default: bert:minilm, of Chinese bert:bert-base-chinese]",
 )
 @click.option("--language", default="en", show_default=True, type=click.Choice(("en", "zh")), help="Of the texts.")
 @click.option("--text-field", help="The column or key of the texts.  [default: the first known]")
 @click.option("--image-field", help="The column or key of the pictures.  [default: the first known]")
+@click.option("--category", "categories", multiple=True, help="Of products: only these; may be given again.")
+@click.option(
+    "--segmenter",
+    type=click.Choice(("rjieba", "jieba", "none")),
+    help="Finds the words of Chinese texts.  [default: rjieba, of English none]",
+)
+@click.option("--user-words", type=FILE, help="Words that the segmenter's dictionary lacks, one a line.")
+@click.option("--spam-words", type=FOLDER, help="Of products: lists of words in place of the package's.")
+@click.option("--spam-model", type=FILE, help="Of products: a classifier of `interbert spam train`.")
+@click.option("--no-spam-filter", is_flag=True, help="Of products: keep spam.")
 @click.option("--leave-out-store", multiple=True, type=FOLDER, help="Region store of a test set: none of its pictures.")
 @click.option("--leave-out-corpus", multiple=True, type=FOLDER, help="Corpus: none of its held-out pictures.")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="max_words, validation_share, test_share, …")
@@ -44,39 +62,99 @@ def corpus(
     kind: str,
     regions: Path,
     out: Path,
-    tokenizer: str,
-    language: str,
+    tokenizer: str | None,
+    language: Literal["en", "zh"],
     text_field: str | None,
     image_field: str | None,
+    categories: tuple[str, ...],
+    segmenter: str | None,
+    user_words: Path | None,
+    spam_words: Path | None,
+    spam_model: Path | None,
+    no_spam_filter: bool,
     leave_out_store: tuple[Path, ...],
     leave_out_corpus: tuple[Path, ...],
     pairs: tuple[str, ...],
     replace: bool,
 ) -> None:
-    """Join captions with their pictures' regions.
+    """Join captions, or the titles of products, with their pictures' regions.
 
-    Says what was dropped and why."""
+    Says what was dropped and why. SOURCE is a file; of products also a folder. A catalogue's columns are found by their
+    usual names, else named: --set columns.title=NAME, and columns.image, id, category, brand, seller, price, split.
+    Its titles are cleaned: --set cleaning.max_characters, cleaning.script=simplified, per_title, per_seller, alike."""
     from interbert.config import with_settings
     from interbert.corpus.build import BuildOptions, build_corpus
+    from interbert.corpus.products import ProductOptions, product_build_options
     from interbert.corpus.readers import Captions, Fields
     from interbert.settings import read_pairs
+    from interbert.text.segmenting import load_segmenter
     from interbert.text.tokenizer import Tokenizer
     from interbert.vision.store import RegionStore
     from interbert.weights.bert import find_bert
 
+    is_products, settings = kind == "products", read_pairs(pairs)
+    of_products = _of_products(settings) if is_products else {}
     options = with_settings(
-        BuildOptions(
-            leave_out_stores=tuple(map(str, leave_out_store)), leave_out_corpora=tuple(map(str, leave_out_corpus))
-        ),
-        {"language": language, **read_pairs(pairs)},
+        product_build_options(language) if is_products else BuildOptions(language=language),
+        {
+            "leave_out_stores": [str(place) for place in leave_out_store],
+            "leave_out_corpora": [str(place) for place in leave_out_corpus],
+            **{key: value for key, value in settings.items() if key not in of_products},
+        },
     )
-    captions = Captions(source, kind, Fields(text_field, image_field))
+    chosen = segmenter or ("rjieba" if language == "zh" else "none")
+    cutter = None if chosen == "none" else load_segmenter(chosen, user_words)
+    captions: Captions | ProductCaptions
+    if is_products:
+        wanted = with_settings(ProductOptions(categories=categories), of_products)
+        spam = None if no_spam_filter else (spam_words, spam_model)
+        captions = _products(source, language, wanted, cutter, spam)
+    else:
+        captions = Captions(source, kind, Fields(text_field, image_field))
+    tokenizer = tokenizer or VOCABULARIES[language]
     vocabulary = find_bert(tokenizer.removeprefix("bert:")) if tokenizer.startswith("bert:") else Path(tokenizer)
     with RegionStore(regions) as store:
         report = build_corpus(
-            captions, store, Tokenizer.load(vocabulary), out, options, replace=replace, progress=screen.progress
+            captions,
+            store,
+            Tokenizer.load(vocabulary),
+            out,
+            options,
+            segmenter=cutter,
+            replace=replace,
+            progress=screen.progress,
         )
     screen.show(report.to_json(), [f"{out}:", *report.lines()])
+
+
+def _of_products(settings: dict[str, str]) -> dict[str, str]:
+    """Those settings that are fields of `ProductOptions`."""
+    from interbert.corpus.products import ProductOptions
+
+    names = {field.name for field in fields(ProductOptions)}
+    return {key: value for key, value in settings.items() if key.partition(".")[0] in names}
+
+
+def _products(
+    source: Path,
+    language: Literal["en", "zh"],
+    options: ProductOptions,
+    segmenter: Segmenter | None,
+    spam: tuple[Path | None, Path | None] | None,
+) -> ProductCaptions:
+    """A catalogue's captions. spam: lists of words and a classifier, None for the package's own; None: no filter."""
+    from interbert.corpus.catalogue import Catalogue
+    from interbert.corpus.products import ProductCaptions
+    from interbert.text.spam import SpamFilter, WordList
+    from interbert.text.spam_model import SpamModel
+    from interbert.text.titles import TitleCleaner
+
+    judge = None
+    if spam is not None:
+        words, model = spam
+        judge = SpamFilter(WordList.load(words), SpamModel.load(model) if model else None, options.spam_threshold)
+    catalogue = Catalogue(source, options.columns)
+    return ProductCaptions(catalogue, TitleCleaner(language, options.cleaning, segmenter, judge), options)
 
 
 @verb(

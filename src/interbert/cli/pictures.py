@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from interbert.cli.screen import Screen, verb
+
+if TYPE_CHECKING:
+    from interbert.vision.sources import ImageSource
 
 IN_PART, FAILED = 3, 1
 FOLDER = click.Path(path_type=Path)
@@ -47,6 +51,8 @@ def sample(screen: Screen, folder: Path) -> None:
     metavar="NAME[:ARGUMENT]",
     help="Which one reads the pictures: embedded, bottom-up:FOLDER_OR_ID, hf:FOLDER_OR_ID, torchvision:NAME.",
 )
+@click.option("--format", "kind", type=click.Choice(("products",)), help="IMAGES is a shop's catalogue.")
+@click.option("--download", type=FOLDER, help="Of products: fetch pictures that are addresses on the web into it.")
 @click.option("--max-regions", default=36, show_default=True, help="The best so many of a picture.")
 @click.option("--min-regions", default=10, show_default=True, help="At least so many.")
 @click.option("--min-confidence", default=0.2, show_default=True, help="From this confidence on, beyond the least.")
@@ -58,6 +64,8 @@ def extract(
     images: Path,
     out: Path,
     extractor: str,
+    kind: str | None,
+    download: Path | None,
     max_regions: int,
     min_regions: int,
     min_confidence: float,
@@ -69,27 +77,48 @@ def extract(
 
     IMAGES is a folder, a .txt list, or a .csv or .jsonl catalogue. The same command again goes on where it stopped. A
     broken picture is skipped, counted, and named in OUT/failures.jsonl; then the exit status is 3.
+
+    With --format products the main pictures of a shop's catalogue are read, as `interbert corpus` reads its titles:
+    --set columns.image=NAME names the column.
     """
     from interbert.settings import read_pairs
     from interbert.vision.extractor import Extractor, extract_images, image_sources
 
+    given = read_pairs(settings)
+    columns = {key: given.pop(key) for key in list(given) if kind == "products" and key.startswith("columns.")}
     made = Extractor.from_name(
         extractor,
         max_regions=max_regions,
         min_regions=min_regions,
         min_confidence=min_confidence,
-        settings=read_pairs(settings),
+        settings=given,
     )
-    report = extract_images(
-        image_sources(images), made, out, workers=workers, progress=screen.progress, mirrored=mirrored
-    )
+    not_fetched: dict[str, str] = {}
+    if kind == "products":
+        sources, not_fetched = _of_catalogue(images, columns, download, screen.progress)
+    else:
+        sources = image_sources(images)
+    report = extract_images(sources, made, out, workers=workers, progress=screen.progress, mirrored=mirrored)
     lines = [f"{out}: {report.done} pictures extracted, {report.already_there} were there already"]
     if report.failed:
         lines.append(f"{len(report.failed)} could not be read; see {out}/failures.jsonl")
-    screen.show(asdict(report), lines)
-    if not report.failed:
+    lines += [f"not fetched: {address}: {why}" for address, why in not_fetched.items()]
+    screen.show({**asdict(report), "not_fetched": not_fetched}, lines)
+    if not report.failed and not not_fetched:
         return 0
     return IN_PART if report.done or report.already_there else FAILED
+
+
+def _of_catalogue(
+    path: Path, columns: dict[str, str], download: Path | None, progress: bool
+) -> tuple[list[ImageSource], dict[str, str]]:
+    """The pictures of a catalogue, and why some could not be fetched."""
+    from interbert.config import with_settings
+    from interbert.corpus.catalogue import Catalogue, Columns
+    from interbert.corpus.catalogue_pictures import picture_sources
+
+    names = with_settings(Columns(), {key.removeprefix("columns."): name for key, name in columns.items()})
+    return picture_sources(Catalogue(path, names, needed=("image",)), download, progress=progress)
 
 
 @verb("info", examples=("interbert store info demo/regions", "interbert store info demo/regions --json"))

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePath
 from typing import Any
@@ -33,9 +33,9 @@ KNOWN = {  # the names of columns that are found by themselves, in order; letter
     "price": "price 价格 商品价格 售价",
     "split": "split",
 }
-NEEDED = ("title", "image")
 FILES = (".csv", ".tsv", ".jsonl")
 _PEEKED = 1000  # lines of a jsonl whose keys say what its columns are
+Roles = Callable[[list[str]], dict[str, str]]  # the columns of a file -> role and column
 _BETWEEN_IMAGES = re.compile(r"\s*[|;]\s*|\s*,\s*(?=https?://)|\s+(?=https?://)")
 
 
@@ -77,11 +77,14 @@ class Catalogue:
 
     A folder is one with a single .csv, .tsv or .jsonl file in it, or pictures with a .txt of the same name beside each,
     which is its title; the subfolder is the category. encoding: how the file is read.
+    needed: what must have a column.
     Raises UsageError where there is no catalogue or a column does not exist; the nearest is suggested.
     """
 
-    def __init__(self, path: str | Path, columns: Columns | None = None) -> None:
-        self.path, self.columns = _file_of(Path(path)), columns or Columns()
+    def __init__(
+        self, path: str | Path, columns: Columns | None = None, needed: tuple[str, ...] = ("title", "image")
+    ) -> None:
+        self.path, self.columns, self._needed = _file_of(Path(path)), columns or Columns(), needed
         self.encoding = Encoding("utf-8") if self.path.is_dir() else encoding_of(self.path)
         self.malformed = Malformed(self.path)
 
@@ -99,7 +102,34 @@ class Catalogue:
     def _of_file(self) -> Iterator[Product]:
         with decoded(self.path, self.encoding) as file:
             read = _jsonl if self.path.suffix.lower() == ".jsonl" else _table
-            yield from read(file, self.path, self.columns, self.malformed)
+            yield from read(file, self._roles, self.malformed)
+
+    def _roles(self, header: list[str]) -> dict[str, str]:
+        """Role -> the name of its column. Raises UsageError where a named or a needed one is not there."""
+        lower = {name.lower(): name for name in reversed(header)}
+        roles = {}
+        for role in (one.name for one in fields(Columns)):
+            wanted = getattr(self.columns, role)
+            if wanted is not None and wanted not in header:
+                column = unknown_name("column", wanted, header)
+                raise UsageError(f"catalogue '{self.path}', columns.{role}: {column}")
+            known = [wanted] if wanted else [lower[name] for name in KNOWN[role].split() if name in lower]
+            if known:
+                roles[role] = known[0]
+            elif role in self._needed:
+                raise UsageError(f"catalogue '{self.path}': {_missing(role, header)}")
+        return roles
+
+
+def titles_of(path: str | Path) -> list[str]:
+    """The titles of a catalogue, or the lines of any other text file that are not blank."""
+    path = Path(path)
+    if path.is_dir() or path.suffix.lower() in FILES:
+        return [product.title for product in Catalogue(path, needed=("title",)) if product.title]
+    if not path.is_file():
+        raise UsageError(f"titles '{path}' do not exist; give a catalogue or a file with a title a line")
+    with decoded(path, encoding_of(path)) as file:
+        return [title for line in file if (title := line.strip())]
 
 
 def is_address(image: str) -> bool:
@@ -155,15 +185,14 @@ def _of_folder(folder: Path) -> Iterator[Product]:
             )  # fmt: skip
 
 
-def _table(lines: Iterable[str], path: Path, columns: Columns, malformed: Malformed) -> Iterator[Product]:
+def _table(lines: Iterable[str], roles: Roles, malformed: Malformed) -> Iterator[Product]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     first = next(iter(lines := iter(lines)), "")
     rows = csv.reader(
         itertools.chain([first], lines), delimiter=max(",\t;|", key=first.count), skipinitialspace=True, strict=True
     )
     header = [name.strip() for name in next(rows, [])]
-    names = _roles(header, columns, path)
-    places = {role: header.index(name) for role, name in names.items()}
+    places = {role: header.index(name) for role, name in roles(header).items()}
     others = {name: at for at, name in enumerate(header) if at not in places.values()}
     last = rows.line_num
     for number, row in csv_rows(rows, malformed):
@@ -176,11 +205,11 @@ def _table(lines: Iterable[str], path: Path, columns: Columns, malformed: Malfor
         yield _product(place, {role: row[at] for role, at in places.items()}, cells)
 
 
-def _jsonl(lines: Iterable[str], path: Path, columns: Columns, malformed: Malformed) -> Iterator[Product]:
+def _jsonl(lines: Iterable[str], roles: Roles, malformed: Malformed) -> Iterator[Product]:
     entries = _entries(lines, malformed)
     peeked = list(itertools.islice(entries, _PEEKED))
     header = dict.fromkeys(key for _, entry in peeked for key in entry)
-    names = _roles(list(header), columns, path)
+    names = roles(list(header))
     for place, entry in itertools.chain(peeked, entries):
         cells = {name: cell for name, cell in entry.items() if name not in names.values()}
         yield _product(place, {role: entry.get(name) for role, name in names.items()}, cells)
@@ -223,29 +252,13 @@ def _images(cell: Any) -> Iterator[str]:
     yield from (image for one in given if (image := _text(one)))
 
 
-def _roles(header: list[str], columns: Columns, path: Path) -> dict[str, str]:
-    """Role -> the name of its column. Raises UsageError where a named or a needed one is not there."""
-    lower = {name.lower(): name for name in reversed(header)}
-    roles = {}
-    for role in (one.name for one in fields(columns)):
-        wanted = getattr(columns, role)
-        if wanted is not None and wanted not in header:
-            raise UsageError(f"catalogue '{path}', columns.{role}: {unknown_name('column', wanted, header)}")
-        known = [wanted] if wanted else [lower[name] for name in KNOWN[role].split() if name in lower]
-        if known:
-            roles[role] = known[0]
-        elif role in NEEDED:
-            raise UsageError(_missing(role, header, path))
-    return roles
-
-
-def _missing(role: str, header: list[str], path: Path) -> str:
+def _missing(role: str, header: list[str]) -> str:
     likeness = {
         name: max(difflib.SequenceMatcher(None, name.lower(), known).ratio() for known in KNOWN[role].split())
         for name in header
     }
     nearest = max(likeness, key=lambda name: likeness[name], default="NAME")
     return (
-        f"catalogue '{path}': no column is known to hold the {role}; there are {', '.join(header) or 'none'}. "
+        f"no column is known to hold the {role}; there are {', '.join(header) or 'none'}. "
         f"Name it:  --set columns.{role}={nearest}"
     )

@@ -55,6 +55,8 @@ class Pictures:
         Where the store knows a picture's file, a name that ends as a picture's ("7.jpg") is that of the file: of a
         catalogue the store may have the products' ids, and a picture 7.jpg need not be that of product 7.
         """
+        if name in self._position:
+            return self._position[name]
         last = _last_part(name)
         for names, whole in ((self._position, name), (self._names(), last)):
             for candidate in (whole, _without_suffix(whole)):

@@ -39,6 +39,7 @@ class ProductOptions:
     categories: tuple[str, ...] = ()  # only these; a product of several belongs to the first that names it
     per_seller: int = 0  # products, in the catalogue's order
     per_title: int = 0  # products whose titles differ at most in capitals, blanks and marks
+    spam_threshold: float = 0.5  # probability from which on the classifier's word counts, where there is one
     alike: float = 0.0  # titles that share this much of their pairs of characters are copies: the first stays; 0.8
 
     def __post_init__(self) -> None:

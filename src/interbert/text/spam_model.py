@@ -1,14 +1,13 @@
 """The spam classifier: runs of 1 to 3 characters, hashed, and logistic regression (A.1's is not public).
 
-In: labelled titles. Out: a model of one file (2^18 float32 numbers), and its precision and recall on held-out titles.
+In: titles and whether each is spam. Out: a model of one file (2^18 float32 numbers), and how probable spam is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +17,11 @@ from safetensors.numpy import save
 from interbert.draws import seed_for
 from interbert.errors import InterbertError, UsageError
 from interbert.files import whole_file
-from interbert.text.encoding import decoded, encoding_of
 from interbert.text.grams import Characters
 
 SIZES = (1, 2, 3)  # characters of a run
 BUCKETS = 1 << 18
 FORMAT = "interbert spam classifier 1"
-INNOCENT_LABELS, SPAM_LABELS = ("0", "ok"), ("1", "spam")
 _BLOCK = 4096  # titles judged at once
 
 
@@ -126,66 +123,3 @@ def fit(texts: Sequence[str], is_spam: NDArray[np.bool_], training: Training | N
             bias_square += float(errors.sum()) ** 2
             bias -= training.learning_rate * float(errors.sum()) / bias_square**0.5
     return SpamModel(weights, bias)
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a filter finds of labelled titles: counts, and what follows from them (None where nothing was found)."""
-
-    spam: int
-    innocent: int
-    spam_found: int
-    innocent_found: int
-
-    @property
-    def precision(self) -> float | None:
-        """Of what it found, the share that is spam."""
-        found = self.spam_found + self.innocent_found
-        return self.spam_found / found if found else None
-
-    @property
-    def recall(self) -> float | None:
-        """Of the spam, the share that it found."""
-        return self.spam_found / self.spam if self.spam else None
-
-    def to_json(self) -> dict[str, Any]:
-        """Counts, precision and recall."""
-        return {**asdict(self), "precision": self.precision, "recall": self.recall}
-
-
-def count_found(is_spam: NDArray[np.bool_], found: NDArray[np.bool_]) -> Found:
-    """is_spam, found: bool [N].
-
-    >>> count_found(np.array([True, True, False]), np.array([True, False, True]))
-    Found(spam=2, innocent=1, spam_found=1, innocent_found=1)
-    """
-    spam = int(is_spam.sum())
-    return Found(spam, len(is_spam) - spam, int((is_spam & found).sum()), int((~is_spam & found).sum()))
-
-
-def read_labelled(path: Path) -> tuple[list[str], NDArray[np.bool_]]:
-    """Lines of LABEL, TAB, TITLE -> titles and whether each is spam. Labels: 0 or ok, 1 or spam.
-
-    Raises UsageError where the file is not there or a line is not so.
-    """
-    if not path.is_file():
-        raise UsageError(f"labelled titles '{path}' do not exist; give a file with lines of LABEL, TAB, TITLE")
-    texts, labels = [], []
-    with decoded(path, encoding_of(path)) as file:
-        for number, line in enumerate(file, 1):
-            label, tab, text = line.strip("\r\n").partition("\t")
-            if not line.strip():
-                continue
-            if not tab or label.strip().lower() not in INNOCENT_LABELS + SPAM_LABELS:
-                raise UsageError(
-                    f"'{path}' line {number}: got '{line.strip():.60}', wanted LABEL, TAB, TITLE with a label of "
-                    f"{', '.join(INNOCENT_LABELS)} (innocent), {', '.join(SPAM_LABELS)} (spam)"
-                )
-            texts.append(text.strip())
-            labels.append(label.strip().lower() in SPAM_LABELS)
-    return texts, np.array(labels, np.bool_)
-
-
-def is_held_out(text: str, share: float) -> bool:
-    """Whether a title is for measuring, not for training. Decided by the title, so that copies stay together."""
-    return seed_for("held out of spam training", text) / 2.0**63 < share
