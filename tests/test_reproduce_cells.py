@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.stats
 from reproduce_helpers import cell, done, exhibit, told
 
 from interbert.reproduce.cells import Cell, Reading, Result, chosen, figure, over_seeds, steps_of
@@ -46,9 +48,11 @@ def test_an_average_over_tasks_is_the_mean_of_its_readings() -> None:
     assert (found.value, found.interval) == (50.0, None)
 
 
-def test_the_interval_over_more_seeds_than_the_table_has_is_the_normal_one() -> None:
-    low, high = over_seeds([0.0, 1.0] * 10) or (0.0, 0.0)
-    assert high - low == pytest.approx(2 * 1.96 * (0.25 * 20 / 19) ** 0.5 / 20**0.5)
+def test_the_interval_over_seeds_is_students_of_any_number() -> None:
+    for count in (2, 5, 10, 11, 20, 50):
+        values = [0.0, *[1.0] * (count - 1)]
+        wanted = scipy.stats.t.interval(0.95, count - 1, np.mean(values), scipy.stats.sem(values))
+        assert over_seeds(values) == pytest.approx(wanted, rel=1e-3)
 
 
 @pytest.mark.parametrize(

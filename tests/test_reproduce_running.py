@@ -97,7 +97,7 @@ def test_each_step_says_its_place_and_what_is_left(tmp_path: Path, caplog: pytes
     caplog.set_level(logging.INFO, "interbert")
     do_steps([told(tmp_path, "first"), told(tmp_path, "second")])
     assert caplog.messages[0].startswith("[1 of 2] first; 2 steps left, about 20 s")
-    assert caplog.messages[1].startswith("[2 of 2] second; 1 steps left, about ")
+    assert caplog.messages[1].startswith("[2 of 2] second; 1 step left, about ")
 
 
 def test_reports_are_written_after_every_step(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from interbert import cli, sample
+from interbert.reproduce.steps import Pretrain
 
 KINDS = ("a bird", "fruit", "a meal")  # of the sample; all 853 pictures would take minutes
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reproduce.md").read_text(encoding="utf-8")
@@ -73,6 +74,22 @@ def test_what_is_done_is_not_done_again_and_checkpoints_are_gone(place: Path, st
     assert cli.run([*commands()[0], "--quiet"]) == 0
     assert report(place) == before
     assert not list((place / "tables").rglob("checkpoints"))
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
+    place: Path, statuses: dict[str, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(step: Pretrain, progress: bool) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pretrain, "do", stopped)
+    command = ["reproduce", "table4", "--scale", "tiny", "--out", "tables", "--only", "words"]
+    assert cli.run(command) == 130
+    assert "what is done is kept. Go on with:  interbert " + shlex.join(command) in capsys.readouterr().err
+    found = report(place)
+    assert [table["name"] for table in found["tables"]] == ["table3", "table4", "table5"]
+    assert {cell["missing"] for cell in found["tables"][0]["cells"]} == {None}
+    assert "not run yet" in {cell["missing"] for cell in found["tables"][1]["cells"]}
 
 
 def test_another_scale_in_the_same_folder_is_one_sentence(

@@ -61,10 +61,14 @@ def reproduce(
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
+    from interbert.reproduce.cells import NOT_YET
+
     lines = []
     for table in found["tables"]:
         lines.append(table["title"])
         for cell in table["cells"]:
+            if cell["missing"] == NOT_YET:
+                continue
             value = f"missing: {cell['missing']}" if cell["value"] is None else f"{cell['value']:.1f}"
             beside = "" if cell["paper"] is None else f"   (paper {cell['paper']:.1f})"
             lines.append(f"  {cell['row']:<20} {cell['column']:<15} {value}{beside}")

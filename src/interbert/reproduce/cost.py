@@ -38,7 +38,7 @@ def pair_operations(model: ModelConfig, words: float, regions: float) -> float:
 
     >>> from interbert.config import preset
     >>> round(pair_operations(preset("paper"), 16, 37) / 1e9, 1)       # 18 layers over each of 53 places
-    13.7
+    13.6
     """
     image_layers = model.independence_layers if model.image_layers is None else model.image_layers
     image_feed_forward = model.image_feed_forward_size or model.feed_forward_size

@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from interbert.errors import InterbertError, UsageError
 from interbert.files import write_json
-from interbert.reproduce.cells import Exhibit, chosen, figure, steps_of
+from interbert.reproduce.cells import Cell, Exhibit, Result, chosen, figure, steps_of
 from interbert.reproduce.report import report_files, write_reports
 from interbert.reproduce.running import do_steps, readable, results_of, seconds_left
 from interbert.reproduce.scales import LAYOUT, setting_of
@@ -61,30 +61,27 @@ def reproduce(wanted: Wanted, *, progress: bool = False) -> dict[str, Any]:
     setting = wanted.setting()
     asked = exhibits_of(wanted.table, setting)
     steps = steps_of(_chosen(asked, wanted.only))
-    shown = [make for name, make in _remembered(wanted, setting, asked).items() if name]
+    shown = _remembered(wanted, setting, asked)
     every = {step.name: step for step in steps_of(cell for exhibit in shown for cell in exhibit.cells)}
     known = results_of(list(every.values()))
-    for exhibit in asked:
-        for cell in exhibit.cells:
-            if cell.missing and not cell.column.startswith("Avg"):
-                log.warning("%s: %s is left out: %s", exhibit.name, cell.name, cell.missing)
+    for reason in dict.fromkeys(cell.missing for exhibit in asked for cell in exhibit.cells if cell.missing):
+        log.warning("some figures are left out: %s", reason)
+
+    def report(now: Mapping[str, Result]) -> None:
+        write_reports(setting, shown, known | dict(now))
+
     try:
-        done = do_steps(steps, progress=progress, after=lambda results: _write(setting, shown, known | dict(results)))
+        known |= do_steps(steps, progress=progress, after=report)
     except (KeyboardInterrupt, SystemExit):
-        _write(setting, shown, results_of(list(every.values())))
+        write_reports(setting, shown, results_of(list(every.values())))
         log.warning("stopped; what is done is kept. Go on with:  %s", wanted.command())
         raise
-    known |= done
-    found = _write(setting, shown, known)
+    found = write_reports(setting, shown, known)
     missing = sum(figure(cell, known).value is None for cell in _chosen(asked, wanted.only))
     return found | {"missing": missing, "report": str(report_files(wanted.out)[0])}
 
 
-def _write(setting: Setting, exhibits: Sequence[Exhibit], results: Any) -> dict[str, Any]:
-    return write_reports(setting, exhibits, results)
-
-
-def _chosen(exhibits: Sequence[Exhibit], only: Sequence[str]) -> list[Any]:
+def _chosen(exhibits: Sequence[Exhibit], only: Sequence[str]) -> list[Cell]:
     cells = list(chosen(exhibits, only))
     if not cells:
         names = ", ".join(dict.fromkeys(cell.name for exhibit in exhibits for cell in exhibit.cells))
@@ -92,7 +89,7 @@ def _chosen(exhibits: Sequence[Exhibit], only: Sequence[str]) -> list[Any]:
     return cells
 
 
-def _remembered(wanted: Wanted, setting: Setting, asked: Sequence[Exhibit]) -> dict[str, Exhibit]:
+def _remembered(wanted: Wanted, setting: Setting, asked: Sequence[Exhibit]) -> list[Exhibit]:
     """Every table that DIR was asked for, now or before, in the paper's order; and remembers those of now."""
     file = wanted.out / STATE
     data = None if wanted.data is None else str(wanted.data.resolve())
@@ -110,11 +107,8 @@ def _remembered(wanted: Wanted, setting: Setting, asked: Sequence[Exhibit]) -> d
     state["tables"] |= {exhibit.name: setting.seeds for exhibit in asked}
     wanted.out.mkdir(parents=True, exist_ok=True)
     write_json(file, state)
-    return {
-        name: make(replace(setting, seeds=state["tables"][name]))
-        for name, make in EXHIBITS.items()
-        if name in state["tables"]
-    }
+    seeds = state["tables"]
+    return [make(replace(setting, seeds=seeds[name])) for name, make in EXHIBITS.items() if name in seeds]
 
 
 def listed(wanted: Wanted) -> dict[str, Any]:

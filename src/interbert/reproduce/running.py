@@ -107,7 +107,6 @@ def _done(step: Step, before: Result, progress: bool) -> Result:
     """Does a step; its time is kept also where it does not end."""
     began, program = time.monotonic(), program_version()
     try:
-        step.folder.parent.mkdir(parents=True, exist_ok=True)
         found = step.do(progress)
     except InterbertError as error:
         seconds = before.seconds + time.monotonic() - began
@@ -137,7 +136,7 @@ class Clock:
         to_do = [step for step in self.steps if not results[step.name].done and not results[step.name].failure]
         seconds = seconds_left(self.steps, to_do, results)
         gone = readable(time.monotonic() - self.began)
-        return f"{len(to_do)} steps left, about {readable(seconds)}; {gone} gone"
+        return f"{len(to_do)} step{'' if len(to_do) == 1 else 's'} left, about {readable(seconds)}; {gone} gone"
 
 
 def seconds_left(steps: Sequence[Step], to_do: Sequence[Step], results: Mapping[str, Result]) -> float:

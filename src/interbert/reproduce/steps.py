@@ -66,7 +66,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Extract(Step):
-    """Regions of pictures into a region store. settings: options of the command, ("--max-regions", "20")."""
+    """Regions of pictures into a region store."""
 
     images: Path
     extractor: str = "embedded"
@@ -83,6 +83,7 @@ class Extract(Step):
 
     def do(self, progress: bool) -> dict[str, Any]:
         """Pictures that cannot be read are counted."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
         made = Extractor.from_name(
             self.extractor,
             max_regions=self.max_regions,
@@ -115,8 +116,8 @@ class Build(Step):
 
     def do(self, progress: bool) -> dict[str, Any]:
         """Builds it; what a broken try has left is replaced."""
-        from_others = {"leave_out_corpora": tuple(str(corpus.folder) for corpus in self.leave_out)}
-        options = changed(BuildOptions(**from_others), read_pairs(self.settings))
+        others = tuple(str(corpus.folder) for corpus in self.leave_out)
+        options = changed(BuildOptions(leave_out_corpora=others), read_pairs(self.settings))
         with RegionStore(self.store.folder) as store:
             captions, tokenizer = Captions(self.captions, self.format), Tokenizer.load(find_bert(self.bert))
             report = build_corpus(captions, store, tokenizer, self.folder, options, replace=True, progress=progress)
