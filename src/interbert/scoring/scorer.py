@@ -44,7 +44,7 @@ def load(path_or_id: str | Path, *, revision: str | None = None, device: str | t
     `owner/name` on the Hugging Face hub, at `revision`. device: None takes CUDA where it is, else the CPU.
     Raises InterbertError where it is neither or a file is missing or broken.
     """
-    folder = _run_folder(path_or_id, revision)
+    folder = run_folder(path_or_id, revision)
     for name in RUN_FILES:
         if not (folder / name).is_file():
             raise InterbertError(
@@ -255,7 +255,8 @@ class Scorer:
         return found.numpy()
 
 
-def _run_folder(path_or_id: str | Path, revision: str | None) -> Path:
+def run_folder(path_or_id: str | Path, revision: str | None = None) -> Path:
+    """The folder that `load` reads: the one of that name, or what was fetched from the hub. Raises as `load`."""
     folder = Path(path_or_id).expanduser()
     if folder.is_dir():
         return folder
