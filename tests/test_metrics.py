@@ -12,12 +12,18 @@ from numpy.typing import NDArray
 
 from interbert.metrics import (
     accuracy,
+    average_precision,
     bootstrap_interval,
+    brier,
+    calibration_error,
     kendall,
+    log_loss,
     matthews,
     pearson,
+    precision_recall,
     ranks,
     recall_at,
+    reliability,
     spearman,
     vqa_score,
 )
@@ -142,3 +148,58 @@ def test_correlations_are_those_of_scipy() -> None:
         pairs += [(kendall(first, second, "c"), theirs.kendalltau(first, second, variant="c")[0])]
         for ours, wanted in pairs:
             assert math.isclose(ours, wanted, abs_tol=1e-12) or (math.isnan(ours) and math.isnan(wanted))
+
+
+def some_probabilities(count: int = 400) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Probabilities with ties, and what is true at about those rates."""
+    random = np.random.default_rng(7)
+    said = random.random(count).round(2)
+    return said, random.random(count) < said
+
+
+def test_probabilities_are_measured_as_scikit_learn_does() -> None:
+    oracle = pytest.importorskip("sklearn.metrics")
+    said, true = some_probabilities()
+    inside = said.clip(0.001, 0.999)
+    assert brier(said, true) == pytest.approx(oracle.brier_score_loss(true, said))
+    assert log_loss(inside, true) == pytest.approx(oracle.log_loss(true, inside))
+    assert average_precision(said, true) == pytest.approx(oracle.average_precision_score(true, said))
+    weights = np.where(true, 0.25, 2.0)
+    precision, recall, thresholds = oracle.precision_recall_curve(true, said, sample_weight=weights)
+    ours = precision_recall(said, true, weights)
+    for mine, theirs in zip(ours, (thresholds, precision[:-1], recall[:-1]), strict=True):
+        np.testing.assert_allclose(mine, theirs[::-1])
+
+
+@pytest.mark.parametrize(("by", "strategy"), [("width", "uniform"), ("mass", "quantile")])
+def test_the_reliability_diagram_is_scikit_learns(by: str, strategy: str) -> None:
+    oracle = pytest.importorskip("sklearn.calibration")
+    random = np.random.default_rng(2)
+    said = random.random(400)
+    true = random.random(400) < said**2
+    shares, means = oracle.calibration_curve(true, said, n_bins=8, strategy=strategy)
+    table = reliability(said, true, 8, by)  # type: ignore[arg-type]
+    np.testing.assert_allclose(table[:, :2], np.stack([means, shares], 1))
+    assert table[:, 2].sum() == 400
+
+
+def test_the_calibration_error_is_the_mean_distance_of_the_bins() -> None:
+    said, true = [0.1, 0.1, 0.6, 0.8], [0, 0, 1, 0]  # bins 0.1 -> 0, 0.6 and 0.8 -> 0.7 and 0.5
+    assert calibration_error(said, true, bins=2) == pytest.approx((2 * 0.1 + 2 * 0.2) / 4)
+    assert calibration_error(said, true, bins=4, by="mass") == pytest.approx((0.1 + 0.1 + 0.4 + 0.8) / 4)
+    assert calibration_error([0.0, 1.0], [0, 1]) == 0
+
+
+def test_an_impossible_truth_costs_infinitely_much_and_nothing_has_no_loss() -> None:
+    assert log_loss([0.0], [1]) == math.inf
+    assert math.isnan(log_loss([], []))
+    assert math.isnan(brier([], []))
+    assert math.isnan(calibration_error([], []))
+
+
+def test_what_is_no_probability_is_refused() -> None:
+    for metric in (brier, log_loss, calibration_error):
+        with pytest.raises(ValueError, match=r"outside 0\.\.1"):
+            metric([0.5, 1.5], [0, 1])
+    with pytest.raises(ValueError, match="no true one"):
+        precision_recall([0.5], [0])

@@ -158,6 +158,107 @@ def _inversions(numbers: NDArray[np.int64]) -> int:
     return found
 
 
+def brier(probabilities: ArrayLike, true: ArrayLike) -> float:
+    """The mean squared distance of probabilities from what is true (0 or 1); NaN for none.
+
+    >>> brier([1.0, 0.5, 0.0], [1, 1, 1])      # (0 + 0.25 + 1) / 3
+    0.4166666666666667
+    """
+    said, is_true = _said(probabilities, true)
+    return float(((said - is_true) ** 2).mean()) if said.size else float("nan")
+
+
+def log_loss(probabilities: ArrayLike, true: ArrayLike) -> float:
+    """The mean of -log of the probability that was given to what is true, in nats; NaN for none.
+
+    Infinite where something impossible is true.
+
+    >>> log_loss([0.5, 0.5], [0, 1]) == math.log(2)
+    True
+    """
+    said, is_true = _said(probabilities, true)
+    with np.errstate(divide="ignore"):
+        return float(-np.log(np.where(is_true, said, 1 - said)).mean()) if said.size else float("nan")
+
+
+def reliability(
+    probabilities: ArrayLike, true: ArrayLike, bins: int = 10, by: Literal["width", "mass"] = "width"
+) -> NDArray[np.float64]:
+    """The reliability diagram as a table: of each bin that holds any, mean probability, share that is true, and count.
+
+    by: "width" cuts 0..1 into `bins` of equal width, "mass" the sorted probabilities into as many of equal counts.
+    Returns float64 [K, 3], the lowest first.
+
+    >>> reliability([0.1, 0.2, 0.9, 1.0], [0, 1, 1, 1], bins=2).round(2).tolist()
+    [[0.15, 0.5, 2.0], [0.95, 1.0, 2.0]]
+    """
+    said, is_true = _said(probabilities, true)
+    if by == "width":
+        of = np.minimum((said * bins).astype(np.int64), bins - 1)
+    else:
+        of = np.empty(said.size, np.int64)
+        of[np.argsort(said, kind="stable")] = np.arange(said.size) * bins // max(1, said.size)
+    counts = np.bincount(of, minlength=bins)
+    sums = np.stack([np.bincount(of, said, bins), np.bincount(of, is_true, bins)], 1)
+    held = counts > 0
+    return np.concatenate([sums[held] / counts[held, None], counts[held, None]], 1)
+
+
+def calibration_error(
+    probabilities: ArrayLike, true: ArrayLike, bins: int = 10, by: Literal["width", "mass"] = "width"
+) -> float:
+    """The expected calibration error: how far the shares of `reliability` are from its probabilities, by their counts.
+
+    NaN for none. Of few pairs it is above 0 by chance alone.
+
+    >>> round(calibration_error([0.1, 0.2, 0.9, 1.0], [0, 1, 1, 1], bins=2), 4)      # (2 * 0.35 + 2 * 0.05) / 4
+    0.2
+    """
+    table = reliability(probabilities, true, bins, by)
+    if not len(table):
+        return float("nan")
+    return float(np.abs(table[:, 0] - table[:, 1]) @ table[:, 2] / table[:, 2].sum())
+
+
+def precision_recall(
+    scores: ArrayLike, true: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Different scores from the highest down, and precision and recall where that score and those above it are taken.
+
+    weights: what each counts; None: 1 each. Raises ValueError where nothing is true.
+
+    >>> [column.tolist() for column in precision_recall([0.9, 0.4, 0.4], [1, 1, 0])]
+    [[0.9, 0.4], [1.0, 0.6666666666666666], [0.5, 1.0]]
+    """
+    scores, is_true = np.asarray(scores, np.float64), np.asarray(true, bool)
+    _alike(scores, is_true)
+    if not is_true.any():
+        raise ValueError("true: got no true one, of which recall is a share")
+    counted = np.ones(scores.size) if weights is None else np.asarray(weights, np.float64)
+    order = np.argsort(-scores, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(scores[order]), -1.0))  # of each run of equal scores
+    right, taken = np.cumsum((counted * is_true)[order])[last], np.cumsum(counted[order])[last]
+    return scores[order][last], right / taken, right / right[-1]
+
+
+def average_precision(scores: ArrayLike, true: ArrayLike) -> float:
+    """The mean of the precisions at which each true one is reached, equal scores at once.
+
+    >>> average_precision([0.9, 0.8, 0.7], [1, 0, 1])      # (1 + 2 / 3) / 2
+    0.8333333333333333
+    """
+    _, precision, recall = precision_recall(scores, true)
+    return float(precision @ np.diff(recall, prepend=0.0))
+
+
+def _said(probabilities: ArrayLike, true: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    said, is_true = np.asarray(probabilities, np.float64), np.asarray(true, bool)
+    _alike(said, is_true)
+    if not ((said >= 0) & (said <= 1)).all():
+        raise ValueError("probabilities: got one outside 0..1")
+    return said, is_true
+
+
 def vqa_score(predicted: str, answers: Sequence[str]) -> float:
     """The VQA score of one answer, in 0..1: the mean, leaving out each annotator in turn, of min(1, equal answers / 3).
 
