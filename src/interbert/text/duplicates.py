@@ -45,7 +45,7 @@ def likeness(text: str, other: str) -> float:
     >>> likeness("abc", "abd")                                          # ab | bc, c-end | bd, d-end
     0.2
     """
-    one, two = (set(zip(at, at[1:] + "\\n", strict=True)) for at in (text, other))
+    one, two = (set(zip(at, at[1:] + "\n", strict=False)) for at in (text, other))
     return len(one & two) / len(one | two) if one | two else 1.0
 
 
