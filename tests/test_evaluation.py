@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from interbert.batch import Batch, Output, make_batch
 from interbert.config import MATCH_CLASS
 from interbert.corpus.corpus import Corpus
 from interbert.errors import InterbertError
+from interbert.metrics import ranks
 from interbert.model.interbert import InterBert
 from interbert.pretraining.batches import Augmentation, BatchMaker
 from interbert.pretraining.evaluation import (
@@ -30,13 +32,13 @@ from interbert.pretraining.evaluation import (
     hidden_found,
     quick_validation,
     recentre,
-    score_matrix,
     word_gain,
 )
 from interbert.pretraining.job import PretrainingJob
 from interbert.pretraining.objectives import scored_words
 from interbert.pretraining.run import fitted
 from interbert.pretraining.stages import Masking, Stage
+from interbert.tasks.ranking import margins_of
 
 OFTEN = Masking(mlm_rate=0.4, msm_rate=0.4, mom_rate=0.4, mrm_rate=0.4)
 
@@ -134,15 +136,20 @@ def test_word_gain_counts_every_hidden_word_of_every_text(model: InterBert, corp
     assert word_gain(model, pool, Stage("msm", "none"))["words"] == hidden > 20
 
 
-def test_the_score_matrix_is_that_of_one_pair_at_a_time(model: InterBert, corpus: Corpus) -> None:
-    texts, images = corpus.split("validation")[::3].tolist(), [20, 3, 23, 7]
-    progress: list[int] = []
-    found = score_matrix(model, corpus, texts, images, progress.append)
-    assert progress == [1] * len(texts)
-    for row, text in enumerate(texts):
-        for column, image in enumerate(images):
+def ranks_one_by_one(model: InterBert, pool: Pool) -> Any:
+    """The place of each text's own picture among the pool's, where one pair after another is read."""
+    corpus, found = pool.corpus, np.zeros((len(pool.texts), len(pool.images)))
+    for row, text in enumerate(pool.texts.tolist()):
+        for column, image in enumerate(pool.images.tolist()):
             output = model(make_batch(["x"], [corpus.words(text).tolist()], [corpus.regions(image)]))
-            assert found[row, column] == pytest.approx(margin(model, output, output), rel=1e-5, abs=1e-5)
+            found[row, column] = margin(model, output, output)
+    return ranks(found, pool.relevant(pool.texts))
+
+
+def test_quick_recall_is_that_of_one_pair_at_a_time(model: InterBert, corpus: Corpus) -> None:
+    pool = pool_of(corpus)
+    found = quick_validation(model, pool, Stage("none", "none"))
+    assert found["recall_at_1"] == np.mean(ranks_one_by_one(model, pool) == 1)
 
 
 def test_recall_of_sides_read_alone_is_that_of_one_at_a_time(model: InterBert, corpus: Corpus) -> None:
@@ -157,10 +164,17 @@ def test_recall_of_sides_read_alone_is_that_of_one_at_a_time(model: InterBert, c
     assert alone_recall(model, pool) == {"recall_at_1": right / HELD_OUT, "recall_at_10": 1.0}
 
 
+def scores_of(model: InterBert, pool: Pool) -> Any:
+    """Of each text with each picture."""
+    words = [pool.corpus.words(int(text)) for text in pool.texts]
+    with torch.no_grad():
+        return margins_of(model, words, [pool.corpus.regions(int(image)) for image in pool.images])
+
+
 @pytest.mark.parametrize("bias", [-6.0, 3.0])
 def test_recentring_makes_the_mean_score_the_share_of_matches(model: InterBert, corpus: Corpus, bias: float) -> None:
     model, pool = copy.deepcopy(model), pool_of(corpus)
-    before = score_matrix(model, corpus, pool.texts, pool.images)
+    before = scores_of(model, pool)
     with torch.no_grad():
         model.match_head.bias[MATCH_CLASS] += bias
         shift = recentre(model, pool)
@@ -169,7 +183,7 @@ def test_recentring_makes_the_mean_score_the_share_of_matches(model: InterBert, 
             output = model(batch)
             scores += model.match_probability(output.text_vector, output.image_vector).tolist()
     assert abs(np.mean(scores) - pool.pairs.is_match.mean()) < 1e-4
-    np.testing.assert_allclose(score_matrix(model, corpus, pool.texts, pool.images), before + bias + shift, atol=1e-4)
+    np.testing.assert_allclose(scores_of(model, pool), before + bias + shift, atol=1e-4)
 
 
 def test_a_pool_is_the_same_for_a_seed_and_another_for_another(corpus: Corpus) -> None:
@@ -233,11 +247,31 @@ def assert_whole(figure: dict[str, Any]) -> None:
     assert 0 <= low <= figure["value"] <= high <= 1
 
 
-def test_an_evaluation_has_finite_numbers_inside_their_intervals(model: InterBert, corpus: Corpus) -> None:
-    maker = BatchMaker(corpus, corpus.tokenizer(), OFTEN, Augmentation())
-    found = evaluate_pretraining(model, corpus, maker, "validation")
+@pytest.fixture(scope="module")
+def run(model: InterBert, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    model.save_pretrained(folder)
+    corpus.tokenizer().save(folder / "tokenizer.json")
+    corpus.extractor.save(folder / "extractor.json")
+    return folder
+
+
+def evaluated(run: str | Path, corpus: Corpus, **asked: Any) -> dict[str, Any]:
+    return evaluate_run(run, corpus.folder, **({"split": "validation", "precision": "fp32", "processes": 1} | asked))
+
+
+def whole_pool(corpus: Corpus) -> Pool:
+    """All pairs of the validation split, as `evaluate_run` takes them."""
+    maker = BatchMaker(corpus, corpus.tokenizer(), Masking(), Augmentation())
+    pool = Pool.of(corpus, maker, 0, len(corpus), len(corpus))
+    assert pool is not None
+    return pool
+
+
+def test_an_evaluation_has_finite_numbers_inside_their_intervals(run: Path, corpus: Corpus) -> None:
+    found = evaluated(run, corpus)
     assert not torch.is_inference_mode_enabled()
-    words, retrieval = found["words"], found["retrieval"]
+    words = found["words"]
     assert words["gain_interval"][0] <= words["gain"] <= words["gain_interval"][1]
     assert words["gain"] == pytest.approx(words["with_image"] - words["without_image"])
     assert_whole(found["matching_accuracy"])
@@ -246,37 +280,49 @@ def test_an_evaluation_has_finite_numbers_inside_their_intervals(model: InterBer
     for one in found["hidden"].values():
         assert_whole(one)
     for k in (1, 5, 10):
-        assert_whole(retrieval[f"recall_at_{k}"])
-    assert retrieval["recall_at_10"]["value"] == 1.0  # of 6 pictures
-    assert (retrieval["queries"], retrieval["pictures"]) == (6, 6)
-    assert 1 <= retrieval["median_rank"] <= 6
+        assert_whole(found["retrieval"][f"recall_at_{k}"])
+    assert found["retrieval"]["recall_at_10"]["value"] == 1.0  # of 6 pictures
 
 
-def test_fewer_queries_rank_the_same_pictures(model: InterBert, corpus: Corpus) -> None:
-    maker = BatchMaker(corpus, corpus.tokenizer(), OFTEN, Augmentation())
-    found = evaluate_pretraining(model, corpus, maker, "validation", queries=2)["retrieval"]
+def test_retrieval_is_that_of_one_pair_at_a_time(model: InterBert, run: Path, corpus: Corpus) -> None:
+    place = ranks_one_by_one(model, whole_pool(corpus))
+    found = evaluated(run, corpus)["retrieval"]
+    assert {k: found[f"recall_at_{k}"]["value"] for k in (1, 5)} == {k: np.mean(place <= k) for k in (1, 5)}
+    assert found["median_rank"]["value"] == np.median(place)
+    assert (found["queries"], found["pictures"]) == (6, 6)
+
+
+def test_fewer_queries_rank_the_same_pictures(run: Path, corpus: Corpus, tmp_path: Path) -> None:
+    found = evaluated(run, corpus, queries=2, parts=tmp_path)["retrieval"]
     assert (found["queries"], found["pictures"]) == (2, 6)
+    assert list(tmp_path.glob("*/part-000000.npy"))
 
 
-def test_a_split_of_no_pictures_cannot_be_evaluated(model: InterBert, corpus: Corpus) -> None:
-    maker = BatchMaker(corpus, corpus.tokenizer(), OFTEN, Augmentation())
+def test_a_split_of_no_pictures_cannot_be_evaluated(run: Path, corpus: Corpus) -> None:
     with pytest.raises(InterbertError, match="fewer than two pictures in its test split"):
-        evaluate_pretraining(model, corpus, maker, "test")
+        evaluated(run, corpus, split="test")
 
 
-def test_a_saved_run_gives_what_its_model_gives(model: InterBert, corpus: Corpus, tmp_path: Path) -> None:
-    model.save_pretrained(tmp_path)
-    corpus.tokenizer().save(tmp_path / "tokenizer.json")
-    corpus.extractor.save(tmp_path / "extractor.json")
-    maker = BatchMaker(corpus, corpus.tokenizer(), Masking(), Augmentation())
-    wanted = evaluate_pretraining(model, corpus, maker, "validation")
-    found = evaluate_run(tmp_path, corpus.folder, split="validation", precision="fp32")
-    assert found == {"precision": "fp32", **wanted}
+def test_a_saved_run_gives_what_its_model_gives(model: InterBert, run: Path, corpus: Corpus) -> None:
+    wanted = evaluate_pretraining(model, whole_pool(corpus))
+    found = evaluated(run, corpus)
+    assert {name: found[name] for name in wanted} == wanted
+    assert found.keys() - wanted.keys() == {"split", "precision", "retrieval"}
 
 
-def test_a_run_of_another_extractor_is_refused(model: InterBert, corpus: Corpus, tmp_path: Path) -> None:
-    model.save_pretrained(tmp_path)
-    corpus.tokenizer().save(tmp_path / "tokenizer.json")
-    replace(corpus.extractor, name="another").save(tmp_path / "extractor.json")
+def test_of_a_model_on_the_hub_nothing_is_kept(
+    model: InterBert, run: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = InterBert.from_pretrained
+    monkeypatch.setattr(
+        InterBert, "from_pretrained", lambda name, **given: model if name == "some/one" else load(name, **given)
+    )
+    assert evaluated("some/one", corpus) == evaluated(run, corpus)
+    assert not Path("some").exists()
+
+
+def test_a_run_of_another_extractor_is_refused(run: Path, corpus: Corpus, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "other")
+    replace(corpus.extractor, name="another").save(tmp_path / "other" / "extractor.json")
     with pytest.raises(InterbertError, match="name 'random' and 'another'"):
-        evaluate_run(tmp_path, corpus.folder, split="validation")
+        evaluated(tmp_path / "other", corpus)

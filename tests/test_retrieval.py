@@ -18,8 +18,8 @@ from interbert.errors import InterbertError, UsageError
 from interbert.metrics import bootstrap_interval, ranks
 from interbert.model.interbert import InterBert
 from interbert.pretraining.batches import Belonging
-from interbert.tasks.ranking import Pairs, score_pairs
-from interbert.tasks.retrieval import Retrieval, RetrievalOptions, of_ranks, queries_of
+from interbert.tasks.ranking import Pairs, of_ranks, score_pairs
+from interbert.tasks.retrieval import Retrieval, RetrievalOptions, queries_of
 from interbert.tasks.task import Asked, ChoiceBatch, Given, TaskModel
 from interbert.training.parallel import Parallel
 from interbert.vision.provenance import ExtractorInfo

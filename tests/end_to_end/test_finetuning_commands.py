@@ -114,6 +114,34 @@ def test_regions_may_be_asked_for_and_what_has_too_few_gives_exit_status_3(
     assert "left out" in said.err
 
 
+def test_a_pretrained_run_ranks_the_same_pictures_as_zero_shot(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ask = [place / "corpus", "--from", place / "run", "--queries", 4, "--processes", 1]
+    pretrained = answer(capsys, "evaluate", "pretraining", *ask)["retrieval"]
+    zero_shot = answer(capsys, "evaluate", "retrieval", *ask, "--zero-shot")
+    assert pretrained["pictures"] == zero_shot["pictures"] == 16
+    assert pretrained["queries"] == zero_shot["captions"] == 4
+    low, high = pretrained["recall_at_5"]["interval"]
+    assert low <= pretrained["recall_at_5"]["value"] <= high
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "said"),
+    [
+        ("pretraining", ["--zero-shot"], "--zero-shot: pretraining has no use for it, only retrieval"),
+        ("pretraining", ["--regions", "90:100"], "--regions: pretraining has no use for it"),
+        ("retrieval", ["--submission", "a.csv"], "--submission: retrieval has no use for it, only vqa, vcr"),
+        ("vqa", ["--queries", "3"], "--queries: vqa has no use for it, only pretraining, retrieval"),
+        ("cola", ["--store", "regions"], "--store: cola has no use for it, only vqa, vcr"),
+        ("vcr", ["--revision", "main"], "--revision: vcr has no use for it, only pretraining"),
+    ],
+)
+def test_an_option_that_a_task_has_no_use_for_is_refused(
+    task: str, given: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["evaluate", task, "data", "--from", "run", *given]) == 2
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

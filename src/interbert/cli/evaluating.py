@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from interbert.cli.finetuning import FOLDER, TASKS, regions_option, spread_lines, store_option
 from interbert.cli.screen import Screen, verb
@@ -17,6 +18,17 @@ if TYPE_CHECKING:
 
 PRETRAINING = "pretraining"
 IN_PART = 3
+GLUE = ("cola", "sst2", "stsb", "rte")
+WITH = {  # the tasks that an option is for
+    "--revision": (PRETRAINING,),
+    "--zero-shot": TASKS,
+    "--submission": ("vqa", "vcr", *GLUE),
+    "--store": ("vqa", "vcr"),
+    "--regions": ("retrieval", "vqa", "vcr"),
+    "--queries": (PRETRAINING, "retrieval"),
+    "--processes": (PRETRAINING, "retrieval"),
+    "--parts": (PRETRAINING, "retrieval"),
+}
 
 
 @verb(
@@ -40,7 +52,9 @@ IN_PART = 3
 @click.option("--seed", default=0, show_default=True, help="Of what is drawn: masks, negatives, queries.")
 @click.option("--queries", type=click.IntRange(1), help="So many texts rank.  [default: all]")
 @click.option("--processes", type=click.IntRange(1), help="That score at once.  [default: one a core, at most 8]")
-@click.option("--parts", type=FOLDER, help="Where scored pairs are kept, to go on.  [default: RUN/scores]")
+@click.option(
+    "--parts", type=FOLDER, help="Where scored pairs are kept, to go on.  [default: scores in a run's folder]"
+)
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
 def evaluate(
     screen: Screen,
@@ -66,10 +80,7 @@ def evaluate(
     metrics for a run that was finetuned for it, or for all runs of --seeds. With 95 % intervals. Where the command is
     given again, what was scored before is not scored again. Exit status 3: some of DATA was left out, and counted.
     """
-    if task == PRETRAINING:
-        return _evaluate_pretraining(screen, data, run, revision, split, seed, queries, precision)
-    if revision is not None:
-        raise UsageError("--revision: is of an id on the hub, and a finetuned run is a folder")
+    _refuse_options_of_other_tasks(task)
     from interbert.tasks.task import Asked
 
     asked = Asked(
@@ -83,7 +94,17 @@ def evaluate(
         submission=submission,
         progress=screen.progress,
     )
+    if task == PRETRAINING:
+        return _evaluate_pretraining(screen, data, run, revision, asked)
     return _evaluate_task(screen, task, data, asked, zero_shot, store, regions)
+
+
+def _refuse_options_of_other_tasks(task: str) -> None:
+    context = click.get_current_context()
+    for option, tasks in WITH.items():
+        source = context.get_parameter_source(option.removeprefix("--").replace("-", "_"))
+        if task not in tasks and source is not ParameterSource.DEFAULT:
+            raise UsageError(f"{option}: {task} has no use for it, only {', '.join(tasks)}")
 
 
 def _evaluate_task(
@@ -115,27 +136,20 @@ def _evaluate_task(
     return IN_PART if left_out else 0
 
 
-def _evaluate_pretraining(
-    screen: Screen,
-    data: Path,
-    run: str,
-    revision: str | None,
-    split: str,
-    seed: int,
-    queries: int | None,
-    precision: str,
-) -> int:
+def _evaluate_pretraining(screen: Screen, data: Path, run: str, revision: str | None, asked: Asked) -> int:
     from interbert.pretraining.evaluation import evaluate_run
 
     found = evaluate_run(
         run,
         data,
-        split=split,
-        seed=seed,
-        queries=queries,
-        precision=precision,
+        split=asked.split,
+        seed=asked.seed,
+        queries=asked.queries,
+        processes=asked.processes,
+        parts=asked.parts,
+        precision=asked.precision,
         revision=revision,
-        progress=screen.progress,
+        progress=asked.progress,
     )
     screen.show({"task": PRETRAINING, "run": run, **found}, _lines(found))
     return 0
@@ -167,7 +181,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
     asked = f"{retrieval['queries']:,} texts among {retrieval['pictures']:,} pictures"
     lines += [f"{f'R@{k}':<9} {_shown(retrieval[f'recall_at_{k}'])}, {asked}" for k in (1, 5, 10)]
     alone = found["retrieval_alone"]
-    return [*lines, f"median rank {retrieval['median_rank']:.0f}; each side alone: R@10 {alone['recall_at_10']:.3f}"]
+    rank = retrieval["median_rank"]["value"]
+    return [*lines, f"median rank {rank:.0f}; each side alone: R@10 {alone['recall_at_10']:.3f}"]
 
 
 def _shown(figure: dict[str, Any]) -> str:

@@ -5,15 +5,16 @@ The quick form runs while training on a fixed pool; the full form is `interbert 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from interbert.batch import Batch, Output, make_batch
 from interbert.config import MATCH_CLASS
@@ -22,9 +23,12 @@ from interbert.draws import generator_for
 from interbert.errors import InterbertError
 from interbert.metrics import bootstrap_interval, ranks, recall_at
 from interbert.model.interbert import InterBert
+from interbert.model.matching import margin
 from interbert.pretraining.batches import AnyCorpus, Augmentation, BatchMaker, DrawnPairs, draw_pairs
 from interbert.pretraining.objectives import match_targets, scored_regions, scored_words
 from interbert.pretraining.stages import Masking, Stage
+from interbert.tasks.ranking import Pairs, margins_of, of_ranks, ranks_of, score_pairs
+from interbert.tasks.task import measured
 from interbert.text.tokenizer import Tokenizer
 from interbert.training.precision import autocast, chosen_precision, fast_matmul
 from interbert.vision.provenance import ExtractorInfo
@@ -100,9 +104,11 @@ def quick_validation(model: InterBert, pool: Pool | None, stage: Stage) -> dict[
             right["matching"].append(_matching_right(model, output, batch).cpu().numpy())
     scored = {name: np.concatenate(rows) for name, rows in right.items() if any(map(len, rows))}
     found |= {f"{name}_accuracy": float(hits.mean()) for name, hits in scored.items()}
-    asked = slice(0, QUERIES)
-    scores = score_matrix(model, pool.corpus, pool.texts[asked], pool.images)
-    place = ranks(scores, pool.relevant(pool.texts[asked]))
+    texts = pool.texts[:QUERIES]
+    with torch.inference_mode():
+        regions = [pool.corpus.regions(int(image)) for image in pool.images]
+        scores = margins_of(model, [pool.corpus.words(int(text)) for text in texts], regions)
+    place = ranks(scores, pool.relevant(texts))
     return found | {f"recall_at_{k}": recall_at(place, k) for k in (1, 10)}
 
 
@@ -114,10 +120,8 @@ def recentre(model: InterBert, pool: Pool) -> float:
     matching margin, is fitted on held-out pairs (the maximum of their likelihood); no order of scores changes.
     """
     wanted = float(pool.pairs.is_match.mean())
-    found = [
-        _margins(model, model(batch)).cpu().numpy() for batch in _moved(model, pool.batches(Stage("none", "none")))
-    ]
-    margins = np.concatenate(found).astype(np.float64)
+    found = [_margins(model, model(batch)) for batch in _moved(model, pool.batches(Stage("none", "none")))]
+    margins = torch.cat(found).double().cpu().numpy()
     low, high = -50.0, 50.0
     for _ in range(60):
         shift = (low + high) / 2
@@ -171,40 +175,10 @@ def _matching_right(model: InterBert, output: Output, batch: Batch) -> torch.Ten
     return logits.argmax(-1) == match_targets(batch.is_match)
 
 
-def score_matrix(
-    model: InterBert,
-    corpus: AnyCorpus,
-    texts: Sequence[int] | NDArray[np.int64],
-    images: Sequence[int] | NDArray[np.int64],
-    on_progress: Callable[[int], object] | None = None,
-) -> NDArray[np.float32]:
-    """The matching logit of every text with every picture, without masks. Returns float32 [texts, images].
-
-    The difference of the two matching logits, which orders as the score in [0, 1] does and never ties at 1.
-    """
-    device = next(model.parameters()).device
-    regions = [corpus.regions(int(image)) for image in images]
-    by_size = np.argsort([len(r) for r in regions], kind="stable")
-    blocks = [by_size[start : start + BATCH] for start in range(0, len(images), BATCH)]
-    prepared = [make_batch(["" for _ in block], None, [regions[i] for i in block]).to(device) for block in blocks]
-    scores = np.zeros((len(texts), len(images)), np.float32)
-    with torch.inference_mode():
-        for row, text in enumerate(texts):
-            words = torch.from_numpy(corpus.words(int(text))).to(device)
-            for block, batch in zip(blocks, prepared, strict=True):
-                batch.words = words.expand(len(block), -1)
-                batch.words_valid = torch.ones_like(batch.words, dtype=torch.bool)
-                scores[row, block] = _margins(model, model(batch, positions=1)).cpu().numpy()
-            if on_progress is not None:
-                on_progress(1)
-    return scores
-
-
 def _margins(model: InterBert, output: Output) -> torch.Tensor:
     assert output.text_vector is not None
     assert output.image_vector is not None
-    logits = model.match_logits(output.text_vector, output.image_vector)
-    return logits[..., MATCH_CLASS] - logits[..., 1 - MATCH_CLASS]
+    return margin(model, output.text_vector, output.image_vector)
 
 
 def evaluate_run(
@@ -214,15 +188,20 @@ def evaluate_run(
     split: str = "test",
     seed: int = 0,
     queries: int | None = None,
+    processes: int | None = None,
+    parts: Path | None = None,
     precision: str = "auto",
     revision: str | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """`evaluate_pretraining` of a saved run on a corpus.
+    """`evaluate_pretraining` of a saved run on a corpus, and retrieval: one text a picture ranks all of the split's.
 
-    precision: "auto" is bfloat16 products where the device has them, "fp32", or "bf16".
+    queries: so many of these texts.  processes, parts: as in `ranking.score_pairs`; parts None: `scores` in the run's
+    folder, or nothing kept of an id on the hub.  precision: "auto" is bfloat16 products where the device has them,
+    "fp32", or "bf16".
 
-    Raises InterbertError where the corpus was built with another extractor or vocabulary than the run's.
+    Raises InterbertError where the corpus was built with another extractor or vocabulary than the run's, or has fewer
+    than two pictures in the split.
     """
     model = InterBert.from_pretrained(run, revision=revision)
     corpus = Corpus(corpus_folder)
@@ -232,57 +211,51 @@ def evaluate_run(
             f"run '{run}'", ExtractorInfo.load(folder / "extractor.json"), Tokenizer.load(folder / "tokenizer.json")
         )
     maker = BatchMaker(corpus, corpus.tokenizer(), Masking(), Augmentation())
-    device = next(model.parameters()).device
-    arithmetic = chosen_precision(precision, device)
-    with fast_matmul(), autocast(arithmetic, device):
-        found = evaluate_pretraining(model, corpus, maker, split, seed, queries, progress)
-    return {"precision": arithmetic, **found}
-
-
-@torch.inference_mode()
-def evaluate_pretraining(
-    model: InterBert,
-    corpus: AnyCorpus,
-    maker: BatchMaker,
-    split: str,
-    seed: int = 0,
-    queries: int | None = None,
-    progress: bool = False,
-) -> dict[str, Any]:
-    """What a model knows of a split: masked words, matching and retrieval, with 95 % bootstrap intervals.
-
-    Words: MSM on every text with its own picture, nothing of it hidden, and without it. Hidden: words and regions that
-    are hidden together, singly and in segments. Matching: every text once, half of them with another text's picture.
-    Retrieval: one text a picture ranks all pictures of the split by the matching head.
-    """
     pool = Pool.of(corpus, maker, seed, len(corpus), len(corpus), split)
     if pool is None:
         raise InterbertError(f"the corpus has fewer than two pictures in its {split} split; nothing can be ranked")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    arithmetic = chosen_precision(precision, device)
+    with fast_matmul(), autocast(arithmetic, device):
+        found = evaluate_pretraining(model.to(device), pool)
+    texts = pool.texts[:queries]
+    with _on_disk(run, model) as folder:
+        pairs = Pairs(folder, corpus, texts, pool.images, precision=arithmetic)
+        scores = score_pairs(pairs, parts or folder / "scores", processes=processes, progress=progress)
+        figures = of_ranks(ranks_of(scores, maker.belonging).texts, pool.images[: len(texts)])
+    counted = {"queries": len(texts), "pictures": len(pool.images)}
+    return {"split": split, "precision": arithmetic, **found, "retrieval": figures | counted}
+
+
+@contextmanager
+def _on_disk(run: str | Path, model: InterBert) -> Iterator[Path]:
+    """The run's folder; of an id on the hub, a folder with the model for the time being."""
+    if Path(run).is_dir():
+        yield Path(run)
+        return
+    with TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        yield Path(folder)
+
+
+@torch.inference_mode()
+def evaluate_pretraining(model: InterBert, pool: Pool) -> dict[str, Any]:
+    """What a model knows of a pool of pairs: masked words and matching, with 95 % bootstrap intervals.
+
+    Words: MSM on every text with its own picture, nothing of it hidden, and without it. Hidden: words and regions that
+    are hidden together, singly and in segments. Matching: every text once, half of them with another text's picture.
+    Retrieval alone: one text a picture ranks all of them by vectors read alone.
+    """
     model.eval()
     right = np.concatenate(
         [_matching_right(model, model(b), b).cpu().numpy() for b in _moved(model, pool.batches(Stage("none", "none")))]
     )
-    texts = pool.texts[:queries]
-    with tqdm(total=len(texts), desc="ranking", unit=" texts", disable=not progress) as bar:
-        scores = score_matrix(model, corpus, texts, pool.images, bar.update)
-    place = ranks(scores, pool.relevant(texts)).astype(np.float64)
-    counted = {"queries": len(texts), "pictures": len(pool.images)}
-    recall = {f"recall_at_{k}": _with_interval(place <= k) for k in (1, 5, 10)}
     return {
-        "split": split,
         "words": word_gain(model, pool, Stage("msm", "none")),
         "hidden": _hidden(model, pool),
-        "matching_accuracy": _with_interval(right) | {"pairs": len(right)},
-        "retrieval": recall | {"median_rank": float(np.median(place))} | counted,
+        "matching_accuracy": measured(right) | {"pairs": len(right)},
         "retrieval_alone": alone_recall(model, pool),
     }
-
-
-def _with_interval(hits: NDArray[Any]) -> dict[str, Any]:
-    def mean(rows: NDArray[np.float64]) -> float:
-        return float(rows.mean())
-
-    return {"value": mean(hits), "interval": bootstrap_interval(hits, mean)}
 
 
 def _moved(model: InterBert, batches: Iterator[Batch]) -> Iterator[Batch]:

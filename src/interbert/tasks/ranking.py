@@ -32,6 +32,7 @@ from interbert.files import sha256_of, whole_file, write_json
 from interbert.model.interbert import InterBert
 from interbert.model.matching import margins
 from interbert.pretraining.batches import AnyCorpus, Belonging
+from interbert.tasks.task import measured
 from interbert.training.precision import autocast, fast_matmul
 from interbert.workers import begin_worker, threads
 
@@ -41,6 +42,7 @@ PARTS = 4096  # as many files at most, about
 PAIRS_AT_ONCE = {"cpu": 16, "cuda": 512}
 PROCESSES = 8  # at most, where nobody says how many: each holds the model
 FORMAT = 1
+CUTS = (1, 5, 10)  # of recall
 
 
 class Stripe:
@@ -74,6 +76,11 @@ class Stripe:
                     found = margins(self.model, texts[start : start + group], images, valid)
                     scores[np.ix_(alike[start : start + group], which)] = found.float().cpu().numpy()
         return scores
+
+
+def margins_of(model: InterBert, words: Sequence[NDArray[np.int64]], regions: Sequence[Regions]) -> NDArray[np.float32]:
+    """The margins of a few texts with a few pictures, at once: float32 [texts, pictures]."""
+    return Stripe(model, regions, PAIRS_AT_ONCE[next(model.parameters()).device.type]).margins(words)
 
 
 def blocks_of(counts: Sequence[int], size: int) -> list[NDArray[np.int64]]:
@@ -245,6 +252,27 @@ def ranks_of(scores: Scores, belonging: Belonging, keep: int = 3) -> Ranks:
         of_image[columns] += ((found >= own_of_image[None, columns]) & others).sum(0)
     of_text[np.isneginf(own)], of_image[np.isneginf(own_of_image)] = 0, 0
     return Ranks(of_text, of_image, best, best_scores, own_best, own)
+
+
+def of_ranks(found: NDArray[np.int64], owner: NDArray[Any]) -> dict[str, dict[str, Any]]:
+    """R@1, R@5, R@10 and the median rank with their intervals. owner: [N], equal where queries are drawn together."""
+    _, of = np.unique(owner, return_inverse=True)
+    asked = np.bincount(of).astype(np.float64)
+    figures = {}
+    for k in CUTS:
+        hits = np.bincount(of, found <= k)
+        figures[f"recall_at_{k}"] = measured(np.stack([hits, asked], 1), _ratio)
+    groups = [found[of == one] for one in range(len(asked))]
+    places = np.arange(len(groups), dtype=np.float64)[:, None]
+
+    def median(drawn: NDArray[np.float64]) -> float:
+        return float(np.median(np.concatenate([groups[int(one)] for one in drawn[:, 0]])))
+
+    return figures | {"median_rank": measured(places, median)}
+
+
+def _ratio(rows: NDArray[np.float64]) -> float:
+    return float(rows[:, 0].sum() / rows[:, 1].sum())
 
 
 def default_processes() -> int:

@@ -28,13 +28,12 @@ from interbert.pretraining.batches import Augmentation, Belonging, augmented_reg
 from interbert.pretraining.objectives import matching_loss
 from interbert.tasks.mining import Mined, mine
 from interbert.tasks.negatives import Negatives
-from interbert.tasks.ranking import PAIRS_AT_ONCE, Pairs, Ranks, Stripe, ranks_of, score_pairs
-from interbert.tasks.task import Asked, ChoiceBatch, Given, Task, TaskModel, choice_loss, measured
+from interbert.tasks.ranking import CUTS, Pairs, Ranks, margins_of, of_ranks, ranks_of, score_pairs
+from interbert.tasks.task import Asked, ChoiceBatch, Given, Task, TaskModel, choice_loss
 from interbert.training.parallel import Parallel
 from interbert.training.report import Picture, Shown, picture_file
 
 log = logging.getLogger(__name__)
-CUTS = (1, 5, 10)
 SHOWN_BOXES = 6  # of a picture in the report, the most confident ones
 
 
@@ -213,10 +212,9 @@ class Retrieval(Task):
         return texts[self.enough[self.corpus.images_of[texts]]]
 
     def _margins(self, model: TaskModel, texts: NDArray[np.int64], images: NDArray[np.int64]) -> NDArray[np.float32]:
-        device = next(model.parameters()).device
+        words, regions = [self.corpus.words(int(text)) for text in texts], [self._regions(int(i)) for i in images]
         with torch.no_grad():
-            stripe = Stripe(model.backbone, [self._regions(int(i)) for i in images], PAIRS_AT_ONCE[device.type])
-            return stripe.margins([self.corpus.words(int(text)) for text in texts])
+            return margins_of(model.backbone, words, regions)
 
     def _regions(self, image: int) -> Regions:
         return self.given.taken(self.corpus.regions(image))
@@ -294,24 +292,3 @@ def queries_of(texts: NDArray[np.int64], owner: NDArray[Any], count: int, genera
     turn[by_owner] = np.arange(len(texts)) - np.repeat(first, sizes)
     chosen = order[np.argsort(turn[order], kind="stable")][:count]
     return np.asarray(texts[np.sort(chosen)])
-
-
-def of_ranks(found: NDArray[np.int64], owner: NDArray[Any]) -> dict[str, dict[str, Any]]:
-    """R@1, R@5, R@10 and the median rank with their intervals. owner: [N], equal where queries are drawn together."""
-    _, of = np.unique(owner, return_inverse=True)
-    asked = np.bincount(of).astype(np.float64)
-    figures = {}
-    for k in CUTS:
-        hits = np.bincount(of, found <= k)
-        figures[f"recall_at_{k}"] = measured(np.stack([hits, asked], 1), _ratio)
-    groups = [found[of == one] for one in range(len(asked))]
-    places = np.arange(len(groups), dtype=np.float64)[:, None]
-
-    def median(drawn: NDArray[np.float64]) -> float:
-        return float(np.median(np.concatenate([groups[int(one)] for one in drawn[:, 0]])))
-
-    return figures | {"median_rank": measured(places, median)}
-
-
-def _ratio(rows: NDArray[np.float64]) -> float:
-    return float(rows[:, 0].sum() / rows[:, 1].sum())
