@@ -23,6 +23,7 @@ from interbert.cli.importing import import_features
 from interbert.cli.judging import doctor, page, rank, score
 from interbert.cli.learning import corpus, pretrain
 from interbert.cli.pictures import extract, sample, store
+from interbert.cli.recalling import index, recall
 from interbert.cli.reproducing import reproduce
 from interbert.cli.screen import Screen
 from interbert.cli.spamming import spam
@@ -58,6 +59,8 @@ VERBS = (
     score,
     rank,
     page,
+    index,
+    recall,
     convert,
     reproduce,
     doctor,

@@ -1,0 +1,162 @@
+"""What an index remembers of its searches, in one SQLite file that may be deleted: scores of topics, and measurements.
+
+A score is of (the model's weights, a topic, a picture); a product that changes its title keeps it, one that changes its
+picture has another. The topics that were asked for longest ago are forgotten first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interbert.errors import InterbertError
+from interbert.recall.database import Database
+from interbert.vision.shards import crc32
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 256 << 20
+_APPLICATION, _FORMAT = 0x49424D45, 1  # "IBME"
+_TABLES = (
+    "CREATE TABLE topics (key BLOB PRIMARY KEY, used INTEGER NOT NULL, bytes INTEGER NOT NULL, pictures BLOB NOT NULL,"
+    " scores BLOB NOT NULL, checksum INTEGER NOT NULL)",
+    "CREATE TABLE measurements (number INTEGER PRIMARY KEY, model TEXT NOT NULL, created TEXT NOT NULL,"
+    " version INTEGER NOT NULL, topics INTEGER NOT NULL, pictures INTEGER NOT NULL, all_pictures INTEGER NOT NULL,"
+    " ranks BLOB NOT NULL)",
+)
+_PICTURE, _SCORE, _RANK = np.dtype("<u4"), np.dtype("<f4"), np.dtype("<i4")
+_NEXT = "(SELECT coalesce(max(used), 0) + 1 FROM topics)"
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """How well vectors alone find what the interaction finds, measured on topics of the index.
+
+    ranks: int32 [topics, answers], by the vectors alone, from 0, of each topic's best pictures by the interaction.
+    pictures: that were compared, of `all_pictures` that version `version` had.
+    """
+
+    model: str
+    created: str
+    version: int
+    pictures: int
+    all_pictures: int
+    ranks: NDArray[np.int32]
+
+    def recall(self, candidates: int, of: int | None = None) -> float:
+        """The share of the best pictures that are among the first `candidates` of `of` pictures by vectors alone.
+
+        of: None means of all. Where a sample was measured, the same share of it is taken.
+        """
+        share = candidates / max(1, self.all_pictures if of is None else of)
+        return float((self.ranks < share * self.pictures).mean()) if self.ranks.size else 1.0
+
+    def to_json(self, candidates: int, of: int | None = None) -> dict[str, Any]:
+        """The recall of so many candidates, and how it is known."""
+        topics, answers = self.ranks.shape
+        return {
+            "recall": self.recall(candidates, of),
+            "candidates": candidates,
+            "of": self.all_pictures if of is None else of,
+            "answers": answers,
+            "topics": topics,
+            "pictures": self.pictures,
+            "index_version": self.version,
+            "measured_at": self.created,
+        }
+
+
+class ScoreMemory:
+    """Remembered scores, at most about `most_bytes` of them. Where the file cannot be used, that is said once."""
+
+    def __init__(self, path: Path, most_bytes: int = MOST_BYTES) -> None:
+        self._most_bytes, self._usable = most_bytes, True
+        self._database = Database(path, _TABLES, _APPLICATION, _FORMAT, "NORMAL")
+        with self._or_without():
+            self._database.create()
+
+    def scores(self, model: str, topic: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Pictures, int64 [n] ascending, and their scores, float32 [n], as far as they are known."""
+        key = _key(model, topic)
+        with self._or_without():
+            found = self._database.rows("SELECT pictures, scores, checksum FROM topics WHERE key = ?", (key,))
+            if found:
+                pictures, scores, checksum = found[0]
+                if crc32(pictures + scores) == checksum:
+                    with self._database.transaction() as connection:
+                        connection.execute(f"UPDATE topics SET used = {_NEXT} WHERE key = ?", (key,))  # noqa: S608
+                    return np.frombuffer(pictures, _PICTURE).astype(np.int64), np.frombuffer(scores, _SCORE).copy()
+                log.warning("'%s': remembered scores are damaged; they are computed again", self._database.path)
+                with self._database.transaction() as connection:
+                    connection.execute("DELETE FROM topics WHERE key = ?", (key,))
+        return np.empty(0, np.int64), np.empty(0, np.float32)
+
+    def keep(self, model: str, topic: str, pictures: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
+        """Remembers scores beside those that are known, and forgets the oldest topics where there are too many."""
+        before, known = self.scores(model, topic)
+        every, first = np.unique(np.concatenate([pictures, before]), return_index=True)
+        values = np.concatenate([scores, known])[first].astype(_SCORE).tobytes()
+        numbers, size = every.astype(_PICTURE).tobytes(), 8 * len(every)
+        if size > self._most_bytes:
+            log.info("the %d scores of '%.40s' are more than are remembered", len(every), topic)
+            return
+        with self._or_without(), self._database.transaction() as connection:
+            connection.execute(
+                f"INSERT OR REPLACE INTO topics VALUES (?, {_NEXT}, ?, ?, ?, ?)",  # noqa: S608
+                (_key(model, topic), size, numbers, values, crc32(numbers + values)),
+            )
+            (total,) = connection.execute("SELECT coalesce(sum(bytes), 0) FROM topics").fetchone()
+            while total > self._most_bytes:
+                key, size = connection.execute("SELECT key, bytes FROM topics ORDER BY used LIMIT 1").fetchone()
+                connection.execute("DELETE FROM topics WHERE key = ?", (key,))
+                total -= size
+
+    def measurement(self, model: str) -> Measurement | None:
+        """The last one that was made with this model."""
+        with self._or_without():
+            found = self._database.rows(
+                "SELECT model, created, version, pictures, all_pictures, topics, ranks FROM measurements"
+                " WHERE model = ? ORDER BY number DESC LIMIT 1",
+                (model,),
+            )
+            if found:
+                *facts, topics, ranks = found[0]
+                return Measurement(*facts, np.frombuffer(ranks, _RANK).reshape(topics, -1))
+        return None
+
+    def keep_measurement(self, one: Measurement) -> None:
+        """Remembers it in place of the one before."""
+        row = (one.model, one.created, one.version, len(one.ranks), one.pictures, one.all_pictures)
+        with self._or_without(), self._database.transaction() as connection:
+            connection.execute("DELETE FROM measurements WHERE model = ?", (one.model,))
+            connection.execute(
+                "INSERT INTO measurements (model, created, version, topics, pictures, all_pictures, ranks)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*row, one.ranks.astype(_RANK).tobytes()),
+            )
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._database.close()
+
+    @contextmanager
+    def _or_without(self) -> Iterator[None]:
+        """Nothing is remembered where the file is of no use: a search does not fail for it."""
+        try:
+            yield
+        except InterbertError as error:
+            if self._usable:
+                log.warning("scores are not remembered: %s", error)
+            self._usable = False
+
+
+def _key(model: str, topic: str) -> bytes:
+    return hashlib.sha256(f"{model}\0{topic}".encode("utf-8", "surrogatepass")).digest()

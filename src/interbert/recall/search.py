@@ -1,0 +1,348 @@
+"""A topic in, the products whose picture fits it out (appendix A.4): strictly above a threshold, best first.
+
+`exact` gives every product that passes the filter the model's full score. `cascade` takes the best by the vectors of
+pictures and topic read alone, and gives those the full score; it says what share of the exact answer that is known to
+find. Answers come as pictures are scored: pictures with equally many regions together, so that nothing is padded.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from interbert.config import MATCH_CLASS
+from interbert.errors import InterbertError, UsageError
+from interbert.model.interbert import InterBert
+from interbert.recall.filters import Filter, parse
+from interbert.recall.index import open_index, scorer_of
+from interbert.recall.memory import ScoreMemory
+from interbert.recall.store import Cell, Product, ProductStore, Selection
+from interbert.scoring.scorer import Scorer, TextsCut
+from interbert.tasks.ranking import PAIRS_AT_ONCE, STRIPE, Stripe
+from interbert.training.precision import fast_matmul
+
+THRESHOLD = 0.6  # the paper's (A.4)
+CANDIDATES = 200
+MAX_TOPIC = 1_000  # characters
+TOPICS_AT_ONCE = 32  # that meet a stripe of pictures together
+Mode = Literal["exact", "cascade"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a search. threshold: only scores strictly above it.  top_k: only the best so many of those.
+
+    where: a filter on columns, see `filters`.  candidates: of a cascade, pictures that get the full score.
+    """
+
+    threshold: float = THRESHOLD
+    mode: Mode = "exact"
+    top_k: int | None = None
+    where: str | None = None
+    candidates: int = CANDIDATES
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:  # also where it is no number
+            raise UsageError(f"threshold: got {self.threshold}, wanted a number in 0..1")
+        if self.mode not in ("exact", "cascade"):
+            raise UsageError(f"mode: got '{self.mode}', wanted exact or cascade")
+        if (self.top_k is not None and self.top_k < 1) or self.candidates < 1:
+            raise UsageError(f"top_k {self.top_k}, candidates {self.candidates}: wanted at least 1")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A product that was found. score: in [0, 1].  image: as its catalogue named it.  cells: its columns."""
+
+    id: str
+    title: str
+    score: float
+    image: str
+    cells: dict[str, Cell] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Early:
+    """What a search has found since it last said so. scored, total: products so far, and in all."""
+
+    scored: int
+    total: int
+    hits: list[Hit]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a search has found: hits best first; recalled counts all above the threshold, also beyond top_k.
+
+    passed: products that pass the filter.  scored: those of them that got a full score.  measured: of a cascade, the
+    share of the exact answer that it is known to find, and how that is known.
+    """
+
+    topic: str
+    question: Question
+    index_version: int
+    hits: list[Hit]
+    passed: int
+    scored: int
+    recalled: int
+    seconds: float
+    measured: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "topic": self.topic,
+            "threshold": self.question.threshold,
+            "mode": self.question.mode,
+            "total_passed": self.passed,
+            "total_scored": self.scored,
+            "total_recalled": self.recalled,
+            "items": [vars(hit) for hit in self.hits],
+            "measured_recall": self.measured,
+            "index_version": self.index_version,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+class Searcher:
+    """One version of an index with its model; `open_searcher` makes it. Several threads may ask."""
+
+    def __init__(
+        self, store: ProductStore, scorer: Scorer, memory: ScoreMemory | None = None, version: int | None = None
+    ) -> None:
+        versions = store.versions()
+        if not versions:
+            raise InterbertError("the index has no products yet; give  interbert index CATALOGUE  again, to its end")
+        self.store, self.scorer, self.memory = store, scorer, memory
+        self.version = versions[-1].number if version is None else version
+        self.model_key = store.facts.weights_sha256
+
+    def recall(self, topic: str, question: Question | None = None) -> Answer:
+        """The products of a topic."""
+        (answer,) = self.recall_all([topic], question)
+        return answer
+
+    def recall_all(self, topics: Sequence[str], question: Question | None = None) -> Iterator[Answer]:
+        """The products of each topic, in order; pictures are read once for many topics.
+
+        Raises UsageError for a topic that says nothing or too much, or a filter that doesn't parse.
+        """
+        question = question or Question()
+        where = self._filter(question)
+        words = self._words(topics)  # before the first is scored
+        together = TOPICS_AT_ONCE if question.mode == "exact" else 1  # each topic has its own candidates
+        for start in range(0, len(topics), together):
+            part = slice(start, start + together)
+            began = time.perf_counter()
+            passed = self.store.select(self.version, where)
+            chosen = self._chosen(topics[start], question, where, passed)
+            found = _Found(self.store, chosen, question, len(topics[part]))
+            for places, scores in self._scored(topics[part], words[part], chosen):
+                found.add(places, scores)
+            measured = self._measured(question, passed)
+            seconds = (time.perf_counter() - began) / len(topics[part])
+            for at, topic in enumerate(topics[part]):
+                hits, recalled = found.best(at), found.recalled[at]
+                counts = len(passed), len(chosen), recalled
+                yield Answer(topic, question, self.version, hits, *counts, seconds, measured)
+
+    def stream(self, topic: str, question: Question | None = None) -> Iterator[Early]:
+        """Products as they are found, not best first. With top_k: those that are among the best so many so far."""
+        question = question or Question()
+        words = self._words([topic])
+        where = self._filter(question)
+        chosen = self._chosen(topic, question, where, self.store.select(self.version, where))
+        found, scored = _Found(self.store, chosen, question, 1), 0
+        for places, scores in self._scored([topic], words, chosen):
+            (new,) = found.add(places, scores)
+            scored += int(found.counts[places].sum())
+            yield Early(scored, len(chosen), found.hits(new))
+
+    def read(self, topic: str) -> NDArray[np.int64]:
+        """A topic's token ids, as many as the model reads.
+
+        Raises UsageError where it is empty, too long, or of a language that the model doesn't know.
+        """
+        if not topic.strip():
+            raise UsageError("the topic is empty; wanted some words")
+        if len(topic) > MAX_TOPIC:
+            raise UsageError(f"the topic has {len(topic):,} characters; wanted at most {MAX_TOPIC:,}")
+        tokenizer, limit = self.scorer.tokenizer, self.scorer.model.config.max_text_tokens
+        ids = tokenizer.encode(topic, limit)
+        if all(id == tokenizer.unknown_id for id in ids[1:-1]):
+            raise UsageError(f"topic '{topic:.60}': the model's vocabulary has none of its words; is it its language?")
+        return np.array(ids, np.int64)
+
+    def query(self, topic: str) -> NDArray[np.float32]:
+        """float32 [F]: a picture's vector alone times it is its margin with the topic alone, less a constant."""
+        (vector,) = self.scorer.encode_text([topic], show_progress_bar=False)
+        return alone_query(self.scorer.model, vector)
+
+    def exact_scores(
+        self, topics: Sequence[str], pictures: NDArray[np.int64], regions: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """The full scores of topics with distinct pictures by their numbers: float32 [topics, n].
+
+        pictures: int64 [n].  regions: int64 [n], how many each has.
+        """
+        order = np.argsort(pictures)
+        selection = Selection(order, pictures[order], regions[order])
+        found = np.empty((len(topics), len(pictures)), np.float32)
+        for places, scores in self._scored(topics, [self.read(topic) for topic in topics], selection):
+            found[:, order[places]] = scores
+        return found
+
+    def _words(self, topics: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Token ids of topics; how many were cut is said once."""
+        limit = self.scorer.model.config.max_text_tokens
+        cut = sum(len(ids) > limit for ids in self.scorer.tokenizer.encode_many(topics, limit + 1))
+        if cut:
+            warnings.warn(
+                f"{cut} of {len(topics)} topics are longer than {limit} tokens; only their beginnings were read",
+                TextsCut,
+                stacklevel=3,
+            )
+        return [self.read(topic) for topic in topics]
+
+    def _filter(self, question: Question) -> Filter | None:
+        return None if not question.where else parse(question.where, self.store.columns())
+
+    def _chosen(self, topic: str, question: Question, where: Filter | None, passed: Selection) -> Selection:
+        """The products that get a full score, of those that pass the filter."""
+        if question.mode == "exact":
+            return passed
+        return self.store.nearest(self.version, where, self.query(topic), question.candidates)[0]
+
+    def _scored(
+        self, topics: Sequence[str], words: Sequence[NDArray[np.int64]], selection: Selection
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """(places in the ascending distinct pictures of `selection`, scores [topics, n]) until all have one.
+
+        Remembered scores come first. What was scored is remembered also where nobody waits for the rest.
+        """
+        pictures, first = np.unique(selection.pictures, return_index=True)
+        regions = selection.regions[first]
+        scores = np.full((len(topics), len(pictures)), np.nan, np.float32)
+        for at, topic in enumerate(topics):
+            scores[at] = self._remembered(topic, pictures)
+        known = np.isfinite(scores)
+        at_once = np.flatnonzero(known.all(0))
+        if len(at_once):
+            yield at_once, scores[:, at_once]
+        missing = np.flatnonzero(~known.all(0))
+        missing = missing[np.argsort(regions[missing], kind="stable")]
+        try:
+            for start in range(0, len(missing), STRIPE):
+                part = missing[start : start + STRIPE]
+                lacking = np.flatnonzero(~known[:, part].all(1))
+                scores[np.ix_(lacking, part)] = self._computed([words[at] for at in lacking], pictures[part])
+                yield part, scores[:, part]
+        finally:
+            self._remember(topics, pictures, scores, known)
+
+    def _computed(self, words: Sequence[NDArray[np.int64]], pictures: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Scores of texts with pictures, float32 [texts, n]. Raises InterbertError where one is not finite."""
+        regions = self.store.regions(pictures.tolist())
+        with torch.inference_mode(), fast_matmul():
+            stripe = Stripe(self.scorer.model, regions, PAIRS_AT_ONCE[self.scorer.device.type])
+            margins = stripe.margins(words)
+        if not np.isfinite(margins).all():
+            raise InterbertError(
+                "a score is not a finite number; the model's weights or the index's regions are broken"
+            )
+        return (1 / (1 + np.exp(-margins.astype(np.float64)))).astype(np.float32)
+
+    def _remembered(self, topic: str, pictures: NDArray[np.int64]) -> NDArray[np.float32]:
+        """float32 [n]: known scores, NaN for the others."""
+        found = np.full(len(pictures), np.nan, np.float32)
+        if self.memory is not None:
+            there, scores = self.memory.scores(self.model_key, topic)
+            _, mine, theirs = np.intersect1d(pictures, there, assume_unique=True, return_indices=True)
+            found[mine] = scores[theirs]
+        return found
+
+    def _remember(
+        self, topics: Sequence[str], pictures: NDArray[np.int64], scores: NDArray[np.float32], known: NDArray[np.bool_]
+    ) -> None:
+        new = np.isfinite(scores) & ~known
+        if self.memory is not None:
+            for at in np.flatnonzero(new.any(1)).tolist():
+                self.memory.keep(self.model_key, topics[at], pictures[new[at]], scores[at, new[at]])
+
+    def _measured(self, question: Question, passed: Selection) -> dict[str, Any] | None:
+        """What is known of the cascade's recall; None where it is exact, or nothing was measured."""
+        one = None if self.memory is None or question.mode == "exact" else self.memory.measurement(self.model_key)
+        return None if one is None else one.to_json(question.candidates, len(np.unique(passed.pictures)))
+
+
+Scored = tuple[float, int]  # less the score, and the product's row: sorted, the best come first
+
+
+class _Found:
+    """Products above the threshold for each of several topics, at most `top_k` of each; `recalled` counts all."""
+
+    def __init__(self, store: ProductStore, chosen: Selection, question: Question, topics: int) -> None:
+        self._store, self._threshold, self._top_k = store, np.float32(question.threshold), question.top_k
+        _, of_picture = np.unique(chosen.pictures, return_inverse=True)
+        self.counts = np.bincount(of_picture)  # products of each distinct picture
+        self._rows = chosen.rows[np.argsort(of_picture, kind="stable")]
+        self._ends = np.cumsum(self.counts)
+        self._best: list[list[Scored]] = [[] for _ in range(topics)]
+        self.recalled = [0] * topics
+
+    def add(self, places: NDArray[np.int64], scores: NDArray[np.float32]) -> list[list[Scored]]:
+        """Takes scores of pictures, and returns for each topic which products are new among its best."""
+        return [self._added(at, places, of_topic) for at, of_topic in enumerate(scores)]
+
+    def best(self, topic: int) -> list[Hit]:
+        """The best products of a topic, best first."""
+        return self.hits(sorted(self._best[topic]))
+
+    def hits(self, found: Sequence[Scored]) -> list[Hit]:
+        """What was found, in that order."""
+        products: list[Product] = self._store.products([row for _, row in found])
+        return [
+            Hit(one.id, one.title, -less, one.image, dict(one.cells))
+            for (less, _), one in zip(found, products, strict=True)
+        ]
+
+    def _added(self, topic: int, places: NDArray[np.int64], scores: NDArray[np.float32]) -> list[Scored]:
+        above = scores > self._threshold
+        new = sorted(
+            (-score, row)
+            for place, score in zip(places[above].tolist(), scores[above].tolist(), strict=True)
+            for row in self._rows[self._ends[place] - self.counts[place] : self._ends[place]].tolist()
+        )
+        self.recalled[topic] += len(new)
+        if self._top_k is None:
+            self._best[topic] += new
+            return new
+        self._best[topic] = sorted(self._best[topic] + new)[: self._top_k]
+        return [one for one in new if one <= self._best[topic][-1]]
+
+
+def open_searcher(
+    folder: str | Path, run: str | Path | None = None, revision: str | None = None, version: int | None = None
+) -> Searcher:
+    """The searcher of an index in a folder, with the model it was made with.
+
+    run: where that model is now; None: where it was.  version: None is the newest.
+    """
+    folder = Path(folder)
+    store = open_index(folder)
+    return Searcher(store, scorer_of(store, folder, run, revision), ScoreMemory(folder / "scores.sqlite"), version)
+
+
+def alone_query(model: InterBert, text_vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """float32 [F]: its inner product with an image vector is `margins_alone` less a constant of the text."""
+    weight = model.match_head.weight.detach().float().cpu().numpy()
+    direction = weight[MATCH_CLASS] - weight[1 - MATCH_CLASS]
+    return np.asarray(text_vector * direction if model.fusion.by_product else direction, np.float32)
