@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,15 @@ def test_a_step_that_would_be_done_otherwise_now_is_refused_with_the_difference(
     changed = told(tmp_path, "step", words=("--set", "batch_size=16"))
     with pytest.raises(InterbertError, match=r"'batch_size=8'\], is .*'batch_size=16'\]\); give another --out"):
         do_steps([changed])
+
+
+def test_a_step_whose_folder_was_removed_is_done_again(tmp_path: Path) -> None:
+    order: list[str] = []
+    step = told(tmp_path, "step", done=order)
+    do_steps([step])
+    shutil.rmtree(step.folder)
+    do_steps([step])
+    assert order == ["step", "step"]
 
 
 def test_a_folder_that_has_moved_goes_on(tmp_path: Path) -> None:

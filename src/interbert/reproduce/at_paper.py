@@ -47,6 +47,7 @@ def paper(root: Path, data: Path | None, seeds: int) -> Setting:
         bert=f"new:paper,independence_layers=0,text_position=table+bert:{bert}",
         tasks={"retrieval": _retrieval(flickr), "vqa": _vqa(place, coco), "vcr": _vcr(root, place)} | place.glue(),
         init=f"bert:{bert}",
+        beside="The paper's figures of VQA and VCR are of test parts whose answers are not public, ours of validation.",
     )
 
 

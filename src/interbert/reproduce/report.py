@@ -18,8 +18,7 @@ from interbert.webpage import write_page
 
 LEGEND = (
     "In percent. In brackets the 95 % interval: of one figure over the examples of its test (of several seeds, the "
-    "mean of their intervals), of means and differences of figures over the seeds. ± is the spread over seeds. The "
-    "lines of the paper are of its own data and sizes: to be read beside ours, not to be compared with them."
+    "mean of their intervals), of means and differences of figures over the seeds. ± is the spread over seeds."
 )
 STYLE = """<style>.tables td,.tables th{padding:7px 14px 7px 0;vertical-align:top}.tables td.number{white-space:nowrap}
 .tables small{display:block;color:var(--soft)}.tables tr.paper td{color:var(--soft)}
@@ -93,7 +92,8 @@ def _json_step(step: Step, result: Result) -> dict[str, Any]:
         "program": result.program,
         "failure": result.failure or None,
     }
-    return {"name": step.name, "command": step.command(), **kept, "found": result.found}
+    plan = step.setting().get("plan")
+    return {"name": step.name, "command": step.command(), "plan": plan, **kept, "found": result.found}
 
 
 def _beside(exhibit: Exhibit, row: str) -> Mapping[str, float]:
@@ -180,7 +180,13 @@ def _markdown(
     steps: Sequence[Step],
     results: Mapping[str, Result],
 ) -> Iterator[str]:
-    yield from (f"# {_title(exhibits)}, scale `{of.scale}`", "", _facts(of, steps, results), "", LEGEND)
+    yield from (
+        f"# {_title(exhibits)}, scale `{of.scale}`",
+        "",
+        _facts(of, steps, results),
+        "",
+        f"{LEGEND} {of.beside}",
+    )
     for exhibit in exhibits:
         yield from ("", f"## {exhibit.title}", "", f"Here: {_here(exhibit)}", "", f"The paper: {exhibit.there}.", "")
         yield "| | " + " | ".join(exhibit.columns) + " |"
@@ -215,7 +221,7 @@ def _page(
     results: Mapping[str, Result],
 ) -> Iterator[str]:
     yield f"{STYLE}<h1>{escape(_title(exhibits))}, scale {of.scale}</h1>"
-    yield f"<p class=soft>{escape(_facts(of, steps, results))}</p><p class=soft>{escape(LEGEND)}</p>"
+    yield f"<p class=soft>{escape(_facts(of, steps, results))}</p><p class=soft>{escape(f'{LEGEND} {of.beside}')}</p>"
     for exhibit in exhibits:
         yield _section(exhibit, figures[exhibit.name])
     yield "<section><h2>How</h2><div class=wide><table class=tables><tr><th>step</th><th class=number>time</th>"

@@ -40,6 +40,8 @@ def result_of(step: Step) -> Result:
         result = Result(**kept)
     except (ValueError, TypeError, KeyError) as error:
         raise InterbertError(f"'{file}' is broken ({error}); remove it, and the step is done again") from error
+    if result.done and step.has_folder and not step.folder.exists():
+        return Result()
     if result.done and setting != _setting(step):
         raise InterbertError(
             f"'{step.folder}' was made with other settings than it would be now ({_difference(setting, step)}); "

@@ -14,6 +14,9 @@ from interbert.recipes import pretraining_recipe
 from interbert.reproduce.cost import BACKWARD, Cost, Machine, pair_operations, stage_operations
 from interbert.reproduce.steps import Build, Evaluate, EvaluatePretraining, Finetune, Pretrain, Step
 
+OTHER_SIZES = (
+    "The lines of the paper are of its own data and sizes: to be read beside ours, not to be compared with them."
+)
 HIDDEN_QUERIES = 32  # texts that rank where hidden words and regions are what is asked
 
 
@@ -62,7 +65,7 @@ class Setting:
     recipe, init, settings: of pretraining.  ablation: ends the names of Table 4's recipes ("-small").  finetuning: name
     of the recipes of tasks.  start: a model that was not pretrained, as `--from` has it.  bert: one of BERT's layers
     alone, the first contestant of Table 5.  brief: changes to finetunings of Table 4, of which there are many.
-    tasks: name -> data.  processes: that rank at once; None: one a core.
+    beside: how the paper's figures stand to ours.  tasks: name -> data.  processes: that rank; None: one a core.
     """
 
     scale: str
@@ -81,30 +84,32 @@ class Setting:
     init: str | None = None
     settings: tuple[str, ...] = ()
     brief: tuple[str, ...] = ()
+    beside: str = OTHER_SIZES
     processes: int | None = None
 
-    def pretrained(self, name: str, settings: tuple[str, ...] = ()) -> Pretrain:
-        """A run of the scale's own recipe in `pretrained/NAME`."""
-        return self._pretrained(name, self.recipe, self.pairs, settings)
-
-    def ablated(self, masking: str, seed: int) -> Pretrain:
-        """A run of Table 4. masking: "mlm-mom", "msm-mrm" or "two-stages"."""
-        settings = (f"training.seed={seed}",) if seed else ()
-        return self._pretrained(f"{masking}/seed-{seed}", masking + self.ablation, self.ablation_pairs, settings)
-
-    def _pretrained(self, name: str, recipe: str, of: Pairs, settings: tuple[str, ...]) -> Pretrain:
+    def pretrained(
+        self, name: str, settings: tuple[str, ...] = (), *, recipe: str | None = None, pairs: Pairs | None = None
+    ) -> Pretrain:
+        """A run in `pretrained/NAME`. recipe, pairs: others than the scale's own."""
+        of = pairs or self.pairs
         step = Pretrain(
             name=f"pretrained/{name}",
             root=self.root,
             needs=of.corpora,
             corpora=of.corpora,
-            recipe=recipe,
+            recipe=recipe or self.recipe,
             settings=(*self.settings, *settings),
             init=self.init,
         )
         plan = step.plan
         operations = sum(stage_operations(one, plan.model, of.examples, of.words, of.regions) for one in plan.stages)
         return replace(step, cost=self.machine.passes(operations))
+
+    def ablated(self, masking: str, seed: int) -> Pretrain:
+        """A run of Table 4. masking: "mlm-mom", "msm-mrm" or "two-stages"."""
+        settings = (f"training.seed={seed}",) if seed else ()
+        recipe = masking + self.ablation
+        return self.pretrained(f"{masking}/seed-{seed}", settings, recipe=recipe, pairs=self.ablation_pairs)
 
     def finetuned(
         self, task: str, contestant: str, start: Step | str, seed: int, settings: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from interbert.corpus.build import BuildOptions, build_corpus
 from interbert.corpus.corpus import Corpus
@@ -37,6 +37,7 @@ HASHED_LETTERS = 12
 class Step:
     """What is done once. name: unique in DIR.  root: DIR.  needs: what is done before."""
 
+    has_folder: ClassVar[bool] = True  # without which it is not done
     name: str
     root: Path
     needs: tuple[Step, ...] = ()
@@ -210,6 +211,7 @@ class Finetune(Step):
 class Evaluate(Step):
     """A run measured on a split. zero_shot: as it was pretrained.  queries: so many texts rank; None: all."""
 
+    has_folder: ClassVar[bool] = False
     task: str
     data: Path
     run: Step
@@ -244,6 +246,7 @@ class Evaluate(Step):
 class EvaluatePretraining(Step):
     """What a pretrained run knows of hidden words and regions."""
 
+    has_folder: ClassVar[bool] = False
     corpus: Build
     run: Step
     split: str
