@@ -20,7 +20,7 @@ SPREAD = replace(CONFIG, initializer_range=0.4)  # weights that tell pictures ap
 
 
 def shop(folder: Path, count: int = 12, pictures: int | None = None) -> Path:
-    """A run, regions of `pictures` pictures (None: as many as products), and `catalogue.jsonl` with `count` products."""
+    """A run, regions of so many pictures (None: one a product), and `catalogue.jsonl` with `count` products."""
     saved_run(folder / "run", SPREAD)
     random = np.random.default_rng(0)
     with RegionStore.writer(folder / "regions", EXTRACTOR) as writer:
