@@ -87,6 +87,10 @@ class Database:
             for key in [key for key in self._connections if key[0] == os.getpid()]:
                 self._connections.pop(key).close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_lock"):
+            self.close()
+
     def _connection(self) -> sqlite3.Connection:
         key = (os.getpid(), threading.get_ident())
         connection = self._connections.get(key)

@@ -1,0 +1,126 @@
+"""docs/recall.md: its commands and its Python run in order, on a few pictures of the sample and the tiny model."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recall_helpers import product, shop, write_catalogue
+
+from interbert import cli, sample
+from interbert.recall.index import open_index
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "recall.md").read_text(encoding="utf-8")
+KINDS = ("a bird", "fruit", "a meal")  # of the sample; all 853 pictures would take minutes
+
+
+def commands() -> list[str]:
+    return [line[2:] for block in re.findall(r"```console\n(.*?)```", PAGE, re.S) for line in block.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, int]]]:
+    """A folder in which the page's commands have run, and the exit status of each."""
+    folder, in_order = tmp_path_factory.mktemp("recall"), sample._in_order
+
+    def few(data: list[Any]) -> Iterator[tuple[Any, str]]:
+        return ((entry, kind) for entry, kind in in_order(data) if kind in KINDS)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sample, "_in_order", few)
+        patch.setattr(sample, "PIXELS", 96)
+        yield folder, {command: cli.run([*shlex.split(command)[1:], "--quiet"]) for command in commands()}
+
+
+def answer(capsys: pytest.CaptureFixture[str], *command: object, status: int = 0) -> Any:
+    capsys.readouterr()
+    assert cli.run([*map(str, command), "--json", "--quiet"]) == status
+    return json.loads(capsys.readouterr().out)
+
+
+def test_every_command_of_the_page_runs(place: tuple[Path, dict[str, int]]) -> None:
+    _, statuses = place
+    assert len(statuses) == 15
+    assert set(statuses.values()) == {0}, statuses
+
+
+def test_the_versions_are_those_of_the_commands(
+    place: tuple[Path, dict[str, int]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = place
+    versions = answer(capsys, "index", "--out", folder / "index", "--list-versions")["versions"]
+    assert [(one["number"], one["added"], one["deleted"]) for one in versions][1:] == [(2, 0, 2), (3, 2, 0)]
+    assert versions[0]["products"] == versions[2]["products"] > 40
+
+
+def test_recall_gives_what_score_gives(place: tuple[Path, dict[str, int]], capsys: pytest.CaptureFixture[str]) -> None:
+    folder, _ = place
+    found = answer(capsys, "recall", folder / "index", "a bird", "--threshold", 0, "--top-k", 3)
+    pictures = [folder / "catalogue" / item["image"] for item in found["items"]]
+    scored = answer(capsys, "score", "a bird", *pictures, "--from", folder / "run")
+    assert [item["score"] for item in found["items"]] == pytest.approx(
+        [one["score"] for one in scored["results"]], abs=2e-3
+    )  # regions are kept as float16
+    assert found["index_version"] == 3
+    cascade = answer(capsys, "recall", folder / "index", "a bird", "--mode", "cascade", "--candidates", 5)
+    assert cascade["total_scored"] == 5
+    assert cascade["measured_recall"]["topics"] > 16  # of --measure, not of the first use
+
+
+def test_the_python_of_the_page_runs(
+    place: tuple[Path, dict[str, int]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = place
+    monkeypatch.chdir(folder)
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    capsys.readouterr()
+    exec(compile(code, "recall.md", "exec"), {})
+    assert capsys.readouterr().out
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return shop(tmp_path, 4)
+
+
+def test_what_could_not_be_taken_is_exit_status_3(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_catalogue(small / "some.jsonl", [product(0), product(1, image="images/99.jpg")])
+    command = ["index", small / "some.jsonl", "--from", small / "run", "--out", small / "index"]
+    report = answer(capsys, *command, "--regions", small / "regions", status=3)
+    assert [failure["id"] for failure in report["failures"]] == ["p1"]
+    assert report["version"]["products"] == 1
+    write_catalogue(small / "none.jsonl", [product(1, image="images/99.jpg")])
+    command[1] = small / "none.jsonl"
+    assert answer(capsys, *command, "--regions", small / "regions", status=1)["version"] is None
+    assert open_index(small / "index").versions()[-1].number == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("index --out index", "wanted one of: a CATALOGUE"),
+        ("index catalogue.jsonl --out index", "the model is missing; say which with --from RUN"),
+        ("index --out index --restore 1 --list-versions", "wanted one of"),
+        ("recall index", "wanted a TOPIC or --topics FILE"),
+        ("recall index bird --topics topics.txt", "not both"),
+        ("recall index bird --threshold 1.5", "wanted a number in 0..1"),
+    ],
+)
+def test_a_command_that_is_wrong_starts_nothing(
+    command: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(shlex.split(command)) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_no_index_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["recall", str(tmp_path), "a bird"]) == 1
+    assert "is not an index; make one:  interbert index" in capsys.readouterr().err
