@@ -10,8 +10,8 @@ and recalls nothing. With it: that index and its model, where recalls mean somet
 the same model in batches of 32 pairs as they come, and pair by pair, both padded to 36 regions and 32 words, which
 is what a cross-encoder of pairs does; regions are read inside every clock. `cascade`: --products pictures, 200
 candidates against all of them; time ratio and the share of the exact best 20 that it finds. `many`: so many drawn
-vectors (never scored exactly: that time is the pairs/s above), the cascade's time. `growth`: products/s of inserting, replacing
-and opening. Rounds are interleaved, ratios are medians of the rounds' ratios. Prints one JSON object.
+vectors (never scored exactly: that time is the pairs/s above), the cascade's time. `growth`: products/s of inserting,
+replacing and opening. Rounds are interleaved, ratios are medians of the rounds' ratios. Prints one JSON object.
 """
 
 from __future__ import annotations
