@@ -25,6 +25,7 @@ from interbert.cli.learning import corpus, pretrain
 from interbert.cli.pictures import extract, sample, store
 from interbert.cli.recalling import index, recall
 from interbert.cli.reproducing import reproduce
+from interbert.cli.scores import calibrate, explain
 from interbert.cli.screen import Screen
 from interbert.cli.spamming import spam
 from interbert.errors import InterbertError, unknown_name
@@ -58,6 +59,8 @@ VERBS = (
     evaluate,
     score,
     rank,
+    explain,
+    calibrate,
     page,
     index,
     recall,

@@ -47,6 +47,11 @@ class Attention(nn.Module):
         mixed = scaled_dot_product_attention(query, key, value, attn_mask=attended, dropout_p=dropout)
         return torch.as_tensor(self.output(mixed.transpose(1, 2).flatten(2)))
 
+    def weights(self, states: Tensor) -> Tensor:
+        """How much each position takes of each: [B, heads, S, S], rows that add up to 1. No position may be padding."""
+        query, key = self._heads(self.query(states)), self._heads(self.key(states))
+        return torch.softmax(query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5, -1)
+
     def _heads(self, states: Tensor) -> Tensor:
         return states.view(*states.shape[:2], self.heads, -1).transpose(1, 2)
 

@@ -10,7 +10,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -22,10 +22,16 @@ from tqdm import tqdm
 from interbert.batch import Regions, make_batch
 from interbert.errors import InterbertError
 from interbert.model.interbert import InterBert
+from interbert.model.matching import margin
+from interbert.scoring.calibration import FILE as CALIBRATION
+from interbert.scoring.calibration import RAW, Calibration
 from interbert.text.tokenizer import Tokenizer
 from interbert.training.precision import fast_matmul
 from interbert.vision.extractor import Extractor
 from interbert.vision.provenance import UNKNOWN, ExtractorInfo
+
+if TYPE_CHECKING:
+    from interbert.scoring.explain import Explanation
 
 Picture: TypeAlias = str | Path | bytes | Image | Regions
 RUN_FILES = ("config.json", "model.safetensors", "tokenizer.json", "extractor.json")
@@ -37,12 +43,19 @@ class TextsCut(UserWarning):
     """Texts were longer than the model reads."""
 
 
-def load(path_or_id: str | Path, *, revision: str | None = None, device: str | torch.device | None = None) -> Scorer:
+def load(
+    path_or_id: str | Path,
+    *,
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    calibrated: bool = True,
+) -> Scorer:
     """The scorer of a run.
 
     path_or_id: a folder that `interbert pretrain` or `finetune` wrote; or, where there is no such folder, an id
     `owner/name` on the Hugging Face hub, at `revision`. device: None takes CUDA where it is, else the CPU.
-    Raises InterbertError where it is neither or a file is missing or broken.
+    calibrated: whether scores are the probabilities that `interbert calibrate` made of them, where it did.
+    Raises InterbertError where it is neither or a file is missing or broken, or the calibration is of other weights.
     """
     folder = run_folder(path_or_id, revision)
     for name in RUN_FILES:
@@ -52,8 +65,13 @@ def load(path_or_id: str | Path, *, revision: str | None = None, device: str | t
                 + MISSING.get(name, "")
             )
     model = InterBert.from_pretrained(folder)
-    tokenizer = Tokenizer.load(folder / "tokenizer.json")
-    return Scorer(model, tokenizer, ExtractorInfo.load(folder / "extractor.json"), device=device)
+    return Scorer(
+        model,
+        Tokenizer.load(folder / "tokenizer.json"),
+        ExtractorInfo.load(folder / "extractor.json"),
+        device=device,
+        calibration=Calibration.load(folder) if calibrated else None,
+    )
 
 
 class Scorer:
@@ -70,6 +88,7 @@ class Scorer:
         extractor: ExtractorInfo,
         *,
         device: str | torch.device | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         if extractor.feature_size != model.config.region_feature_size:
             raise InterbertError(
@@ -85,6 +104,7 @@ class Scorer:
         self.model = model.to(self.device).eval()
         self.tokenizer = tokenizer
         self.extractor = extractor
+        self.calibration = calibration or RAW
         self._eyes: Extractor | None = None
 
     def predict(
@@ -102,17 +122,40 @@ class Scorer:
         Raises ValueError for batch_size < 1, TypeError for a pair that is none, InterbertError for a broken picture,
         regions of another extractor, or a score that is not finite. Warns with the count of texts that were cut.
         """
-        _check_batch_size(batch_size)
         single = isinstance(inputs, tuple) and len(inputs) == 2 and isinstance(inputs[0], str)
-        pairs = [_pair(pair, at) for at, pair in enumerate([inputs] if single else inputs)]
-        words = self._words([text for text, _ in pairs])
-        regions = self.regions([picture for _, picture in pairs])
-        scores = self._scores(words, regions, batch_size, show_progress_bar)
-        if convert_to_tensor:
+        margins = self.margins([inputs] if single else inputs, batch_size, show_progress_bar)  # type: ignore[list-item]
+        scores = self.probabilities(margins)
+        if convert_to_numpy and not convert_to_tensor:
             return scores[0] if single else scores
-        if not convert_to_numpy:
-            return scores[0] if single else list(scores)
-        return scores.cpu().numpy()[0] if single else scores.cpu().numpy()
+        tensor = torch.from_numpy(scores).to(self.device)
+        return tensor[0] if single else tensor if convert_to_tensor else list(tensor)
+
+    def margins(
+        self, inputs: Sequence[tuple[str, Picture]], batch_size: int = 32, show_progress_bar: bool | None = None
+    ) -> NDArray[np.float32]:
+        """The matching margins of pairs: the logit of "belong together" less the other, as the model gives them.
+
+        float32 [n], which `probabilities` makes scores of, in the same order. Raises as `predict`.
+        """
+        _check_batch_size(batch_size)
+        pairs = [_pair(pair, at) for at, pair in enumerate(inputs)]
+        words = self.words([text for text, _ in pairs])
+        return self.margins_of(words, self.regions([picture for _, picture in pairs]), batch_size, show_progress_bar)
+
+    def probabilities(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores in [0, 1] of margins, of their shape: calibrated, where the run is."""
+        return self.calibration.probabilities(margins).astype(np.float32)
+
+    def explain(self, text: str, picture: Picture, batch_size: int = 32) -> Explanation:
+        """Which words and which regions carried the score of a text and a picture, and which words look at which.
+
+        Each word and each region is left out in turn. Raises as `predict`; warns where the text was cut.
+        """
+        from interbert.scoring.explain import explanation
+
+        _check_batch_size(batch_size)
+        text, picture = _pair((text, picture), 0)
+        return explanation(self, text, self.regions([picture])[0], batch_size)
 
     def rank(
         self,
@@ -138,8 +181,8 @@ class Scorer:
         by_text = "text" in asked
         side = asked["text"] if by_text else asked["image"]
         pairs = [(side, document) if by_text else (document, side) for document in documents]
-        scores = self.predict(pairs, batch_size=batch_size, show_progress_bar=show_progress_bar)
-        best = np.argsort(-scores, kind="stable")[:top_k]
+        margins = self.margins(pairs, batch_size, show_progress_bar)  # finer than scores, which tie close to 1
+        best, scores = np.argsort(-margins, kind="stable")[:top_k], self.probabilities(margins)
         found: list[dict[str, Any]] = [{"corpus_id": int(at), "score": float(scores[at])} for at in best]
         if return_documents:
             for one in found:
@@ -151,7 +194,7 @@ class Scorer:
     ) -> NDArray[np.float32]:
         """The text vector of each text read without a picture (the `alone` mode): float32 [n, F]."""
         _check_batch_size(batch_size)
-        words = self._words(texts)
+        words = self.words(texts)
 
         def vectors(which: list[int]) -> Tensor:
             batch = make_batch([""] * len(which), [words[i] for i in which], None, pad_id=self.tokenizer.pad_id)
@@ -205,7 +248,7 @@ class Scorer:
             self._eyes = Extractor.from_info(self.extractor)
         return self._eyes
 
-    def _words(self, texts: Sequence[str]) -> list[list[int]]:
+    def words(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, cut to what the model reads; how many were cut is said once."""
         limit = self.model.config.max_text_tokens
         words = self.tokenizer.encode_many(list(texts), limit + 1)
@@ -216,14 +259,19 @@ class Scorer:
             warnings.warn(
                 f"{len(cut)} of {len(texts)} texts are longer than {limit} tokens; only their beginnings were read",
                 TextsCut,
-                stacklevel=3,
+                stacklevel=4,  # whoever called `predict` or `rank`
             )
         return words
 
-    def _scores(
-        self, words: list[list[int]], regions: list[Regions], batch_size: int, show_progress_bar: bool | None
-    ) -> Tensor:
-        scores = torch.zeros(len(words), device=self.device)
+    def margins_of(
+        self,
+        words: Sequence[Sequence[int]],
+        regions: Sequence[Regions],
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+    ) -> NDArray[np.float32]:
+        """`margins` of what was read before: token ids of `words`, and regions. Raises InterbertError for NaN."""
+        found = torch.zeros(len(words), device=self.device)
         lengths = [len(w) + len(r) for w, r in zip(words, regions, strict=True)]
         with torch.inference_mode(), fast_matmul():
             for which in _by_length(lengths, batch_size, show_progress_bar):
@@ -233,12 +281,10 @@ class Scorer:
                     [regions[i] for i in which],
                     pad_id=self.tokenizer.pad_id,
                 )
-                output = self.model(batch.to(self.device))
-                scores[which] = self.model.match_probability(
-                    _present(output.text_vector), _present(output.image_vector)
-                )
-        _check_finite(scores, "pair")
-        return scores
+                output = self.model(batch.to(self.device), 1)
+                found[which] = margin(self.model, _present(output.text_vector), _present(output.image_vector))
+        _check_finite(found, "pair")
+        return found.cpu().numpy()
 
     def _vectors(
         self,
@@ -266,7 +312,7 @@ def run_folder(path_or_id: str | Path, revision: str | None = None) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        return Path(snapshot_download(path_or_id, revision=revision, allow_patterns=list(RUN_FILES)))
+        return Path(snapshot_download(path_or_id, revision=revision, allow_patterns=[*RUN_FILES, CALIBRATION]))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InterbertError(

@@ -121,6 +121,13 @@ class Tokenizer:
         cut = self._cutter.encode_batch_fast([readable(text) for text in texts], add_special_tokens=False)
         return [[self.cls_id, *encoding.ids[:room], self.sep_id] for encoding in cut]
 
+    def encode_places(self, text: str, max_tokens: int | None = None) -> tuple[list[int], list[tuple[int, int]]]:
+        """`encode`, and where each piece begins and ends in `readable(text)`; (0, 0) of `[CLS]` and `[SEP]`."""
+        room = None if max_tokens is None else max_tokens - 2
+        cut = self._cutter.encode(readable(text), add_special_tokens=False)
+        ids, places = cut.ids[:room], cut.offsets[:room]
+        return [self.cls_id, *ids, self.sep_id], [(0, 0), *places, (0, 0)]
+
     def encode_words(
         self, texts: Sequence[str], words: Sequence[Sequence[str]], max_tokens: int | None = None
     ) -> list[tuple[list[int], list[bool]]]:
