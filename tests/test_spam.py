@@ -42,6 +42,7 @@ INNOCENT = [  # what is sold, with a listed word across its words
     "大麻籽油护手霜",  # 大麻, as a word, inside an innocent phrase
     "维生素A片",
     "三级片剂分装盒",  # 三级片
+    "大麻哈鱼子罐头",  # 大麻, at the beginning of a longer word
 ]
 
 
@@ -68,6 +69,12 @@ def test_every_kind_is_found(words: WordList, segmenter: Segmenter) -> None:
 def test_a_listed_word_that_the_dictionary_cuts_is_found_over_its_pieces() -> None:
     assert WordList({"网上投注": "gambling"}).find("网上投注站", ["网上", "投注", "站"]) is not None
     assert WordList({"网上投": "gambling"}).find("网上投注站", ["网上", "投注", "站"]) is None
+
+
+def test_a_listed_word_is_found_at_the_beginning_of_a_longer_word_not_at_its_end() -> None:
+    words = WordList({"色情": "pornography", "性爱": "pornography"})
+    assert words.find("色情图片", ["色情图片"]) is not None
+    assert words.find("母性爱", ["母性爱"]) is None
 
 
 def test_capitals_make_no_difference_and_a_letter_that_grows_does_no_harm() -> None:

@@ -27,7 +27,8 @@ class Encoding:
 def encoding_of(path: Path) -> Encoding:
     """The encoding of a file: what its mark says, else UTF-8 or GB18030, whichever breaks fewer lines.
 
-    Reads the whole file: a Chinese title may come late. Python's GB18030 also reads GBK and GB2312.
+    Reads the whole file: a Chinese title may come late. Python's GB18030 also reads GBK and GB2312. A few characters
+    alone may be both ("裙" in GB18030 is "ȹ" in UTF-8) and are taken as UTF-8.
     """
     with open(path, "rb") as file:
         start = file.read(4)

@@ -28,7 +28,7 @@ class Verdict(NamedTuple):
 
 
 class WordList:
-    """Words of several kinds, found where they stand as words.
+    """Words of several kinds, found where a word of the text begins, as its beginning or up to where a word ends.
 
     kinds: word -> kind.  innocent: phrases; a listed word inside one is not found. Letters' case makes no difference.
     """
@@ -68,14 +68,14 @@ class WordList:
         at = 0
         for word in words:
             for listed in self._by_first.get(lower[at], ()):
-                if lower.startswith(listed, at) and self._is_word(lower, words, at, at + len(listed)):
+                if lower.startswith(listed, at) and self._is_word(lower, words, at, at + len(listed), at + len(word)):
                     return Verdict(self.kinds[listed], listed)
             at += len(word)
         return None
 
-    def _is_word(self, text: str, words: Sequence[str], start: int, stop: int) -> bool:
-        """Whether a word ends at `stop`, and no innocent phrase holds start..stop."""
-        if stop not in accumulate(map(len, words)):
+    def _is_word(self, text: str, words: Sequence[str], start: int, stop: int, end: int) -> bool:
+        """Whether it stops within the word that it begins or where another ends, and no innocent phrase holds it."""
+        if stop > end and stop not in accumulate(map(len, words)):
             return False
         return not any(first <= start and stop <= first + size for first, size in self._innocent_in(text))
 
