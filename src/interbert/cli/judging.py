@@ -15,6 +15,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 _run = click.option("--from", "run", required=True, help="A run's folder, or an id on the Hugging Face hub.")
 _revision = click.option("--revision", help="Of an id on the hub.")
+_raw = click.option("--raw", is_flag=True, help="Scores as the model gives them, also where the run is calibrated.")
 
 
 @verb(
@@ -28,13 +29,15 @@ _revision = click.option("--revision", help="Of an id on the hub.")
 @click.argument("images", nargs=-1, required=True, type=FILE)
 @_run
 @_revision
-def score(screen: Screen, text: str, images: tuple[Path, ...], run: str, revision: str | None) -> None:
+@_raw
+def score(screen: Screen, text: str, images: tuple[Path, ...], run: str, revision: str | None, raw: bool) -> None:
     """How well a text and pictures belong together.
 
     A number in [0, 1] for each of IMAGES, in their order."""
     from interbert.scoring.scorer import load
 
-    scores = load(run, revision=revision).predict([(text, image) for image in images], show_progress_bar=None)
+    scorer = load(run, revision=revision, calibrated=not raw)
+    scores = scorer.predict([(text, image) for image in images], show_progress_bar=None)
     results = [{"image": str(image), "score": float(value)} for image, value in zip(images, scores, strict=True)]
     screen.show({"text": text, "results": results}, (f"{one['score']:.4f}  {one['image']}" for one in results))
 
@@ -50,8 +53,9 @@ def score(screen: Screen, text: str, images: tuple[Path, ...], run: str, revisio
 @click.argument("images", type=FOLDER)
 @_run
 @_revision
+@_raw
 @click.option("--top-k", type=click.IntRange(1), help="Only the best so many.  [default: all]")
-def rank(screen: Screen, text: str, images: Path, run: str, revision: str | None, top_k: int | None) -> int:
+def rank(screen: Screen, text: str, images: Path, run: str, revision: str | None, raw: bool, top_k: int | None) -> int:
     """Pictures by how well they belong to a text.
 
     Best first. IMAGES is a region store, a folder, a .txt list, or a .csv or .jsonl catalogue. A store is much faster:
@@ -60,7 +64,8 @@ def rank(screen: Screen, text: str, images: Path, run: str, revision: str | None
     from interbert.scoring.pictures import rank_pictures
     from interbert.scoring.scorer import load
 
-    ranking = rank_pictures(load(run, revision=revision), text, images, top_k=top_k, progress=screen.progress)
+    scorer = load(run, revision=revision, calibrated=not raw)
+    ranking = rank_pictures(scorer, text, images, top_k=top_k, progress=screen.progress)
     lines = [f"{one.score:.4f}  {one.id}" for one in ranking.results]
     screen.show({"text": text, **asdict(ranking)}, lines)
     for id, reason in ranking.failed.items():
