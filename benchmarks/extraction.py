@@ -12,7 +12,7 @@ The second: the memory of N pictures of many sizes, of 50 megapixels too: the su
 a fair part of what they share (Pss on Linux), sampled.
 
 NAME: embedded, or bottom-up, detr, rt_detr_v2, d_fine (published sizes, random weights), or any name that
-`interbert extract --extractor` takes. Prints one JSON object.
+`interbert extract --extractor` takes. Prints one JSON object, and on stderr how far it is.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -46,13 +47,14 @@ SIZES = ((640, 480), (64, 48), (1, 1), (1333, 800), (480, 640), (4000, 3000), (3
 HUGE = (8660, 5770)  # just below 50 megapixels, the limit
 HUGE_EVERY = 500  # so rarely; two of them follow each other, so that two workers meet them at once
 SAMPLED_EVERY_SECONDS = 0.25  # a sample walks through all pages and takes milliseconds
+SAID_EVERY = 120  # samples
 
 
 class Timed(Extractor):
     """An extractor that notes when each picture was begun and done, in a file for each process.
 
-    The first picture of a process loads the weights; there, and only where asked, its arithmetic is counted, and after
-    every picture a matrix product is timed.
+    The first picture of a process, during which weights are loaded, is for counting arithmetic and takes no part in
+    speeds; counted, and a matrix product timed after every picture, only where asked.
     """
 
     def __init__(self, inner: Extractor, notes: Path, counted: bool) -> None:
@@ -63,14 +65,12 @@ class Timed(Extractor):
         return self.inner.info
 
     def extract(self, images: Sequence[Picture]) -> list[Regions]:
-        note: dict[str, Any] = {"first": self.seen == 0}
-        if self.counted and self.seen == 0:
-            self.inner.extract(images)  # loads
-            with FlopCounterMode(display=False) as counter:
-                self.inner.extract(images)
+        note: dict[str, Any] = {"began": time.monotonic()}
+        counter = FlopCounterMode(display=False) if self.counted and self.seen == 0 else None
+        with counter or nullcontext():
+            found = self.inner.extract(images)
+        if counter:
             note["operations"] = counter.get_total_flops()
-        note["began"] = time.monotonic()
-        found = self.inner.extract(images)
         note["ended"] = time.monotonic()
         note["regions"] = sum(map(len, found))
         note["matmul_seconds"] = product_seconds() if self.counted else 0.0
@@ -79,6 +79,11 @@ class Timed(Extractor):
         with open(self.notes / f"{os.getpid()}.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps({**note, "left": time.monotonic()}) + "\n")
         return found
+
+
+def say(text: str) -> None:
+    """How far it is, on stderr."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def product_seconds() -> float:
@@ -96,10 +101,13 @@ def peak_mib() -> float:
 
 
 class Memory:
-    """The highest sum of the memory of this process and its children while it samples, in MiB."""
+    """The highest sum of the memory of this process and its children while it samples, in MiB.
 
-    def __init__(self) -> None:
-        self.peak, self.samples, self._stop = 0.0, [0.0], threading.Event()
+    Every half a minute it says that, and how many pictures are done by the notes of `Timed`.
+    """
+
+    def __init__(self, notes: Path) -> None:
+        self.notes, self.peak, self.samples, self._stop = notes, 0.0, [0.0], threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> Memory:
@@ -122,6 +130,9 @@ class Memory:
         while not self._stop.wait(SAMPLED_EVERY_SECONDS):
             self.samples.append(sum(map(pss_mib, [os.getpid(), *children()])))
             self.peak = max(self.peak, self.samples[-1])
+            if len(self.samples) % SAID_EVERY == 0:
+                done = sum(file.read_bytes().count(b"\n") for file in self.notes.glob("*.jsonl"))
+                say(f"{done} pictures, {self.samples[-1]:.0f} MiB now, {self.peak:.0f} at most")
 
 
 def children() -> list[int]:
@@ -181,7 +192,7 @@ def measured(task: dict[str, Any]) -> dict[str, Any]:
     extractor = Timed(Extractor.from_name(task["name"]), notes, task["counted"])
     if task["memory"]:
         sources = pictures_of_many_sizes(folder, task["memory"])
-        with Memory() as memory:
+        with Memory(notes) as memory:
             report = extract_images(sources, extractor, folder / "store", workers=workers, progress=False)
         found = {"peak_mib": memory.peak, **memory.growth()}
     else:
@@ -246,12 +257,14 @@ def compared(options: argparse.Namespace, names: dict[str, str], folder: Path) -
     width, height = map(int, options.size.split("x"))
     shown = pictures_of_one_size(pictures, options.images, (width, height), options.pictures)
     runs: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in names}
-    for _ in range(options.rounds):
+    for number in range(options.rounds):
         for short, name in names.items():
             for workers in options.workers:
                 task = {"name": name, "workers": workers, "memory": 0, "pictures": str(pictures)}
                 run = in_fresh_process({**task, "counted": name.startswith("bottom-up")})
                 runs[short].setdefault(f"workers_{workers}", []).append(run)
+                told = {key: run[key] for key in ("images_per_second", "share_of_matmul", "error") if key in run}
+                say(f"round {number + 1} of {options.rounds}, {short}, workers {workers}: {told}")
     middles = {short: {w: middle(rows) for w, rows in by_workers.items()} for short, by_workers in runs.items()}
     first = f"workers_{options.workers[0]}"
     base = middles.get("embedded", {}).get(first, {}).get("images_per_second")
