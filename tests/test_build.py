@@ -3,14 +3,18 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
+import numpy as np
 import pytest
-from corpus_helpers import captions, make_corpus, make_store, tiny_tokenizer
+from corpus_helpers import EXTRACTOR, captions, make_corpus, make_store, some_regions, tiny_tokenizer
 
 from interbert.corpus.build import BuildOptions, build_corpus
 from interbert.corpus.corpus import Corpus
 from interbert.corpus.readers import Caption, Captions
 from interbert.errors import InterbertError, UsageError
+from interbert.vision.provenance import ImageInfo
+from interbert.vision.store import RegionStore
 
 FEW = BuildOptions(min_regions=1)
 
@@ -248,3 +252,34 @@ def test_the_folder_says_what_it_is(tmp_path, store):
 def test_options_that_make_no_sense_are_errors(wrong):
     with pytest.raises(UsageError):
         BuildOptions(**wrong)
+
+
+def test_only_regions_of_more_confidence_count(tmp_path):
+    with RegionStore.writer(tmp_path / "store", EXTRACTOR) as writer:
+        for id, confidence in {"a": [0.9, 0.11, 0.1], "b": [0.1, 0.05], "a@mirrored": [0.5, 0.1]}.items():
+            regions = some_regions(len(confidence))
+            writer.append(id, replace(regions, confidence=np.array(confidence, np.float32)))
+    source = captions(("a", "a dog"), ("b", "a cat"))
+    corpus = make_corpus(tmp_path / "corpus", RegionStore(tmp_path / "store"), source, min_confidence=0.1)
+    assert [corpus.region_count(0), corpus.region_count(0, 1), corpus.images] == [2, 1, 1]
+    assert corpus.description["report"]["dropped"] == {
+        "its picture has fewer than 1 regions of a confidence over 0.1": 1
+    }
+
+
+def test_of_pictures_with_one_file_or_look_the_first_is_used_where_it_is_asked_for(tmp_path):
+    files = {"a": ("aa", 5), "b": ("aa", 6), "c": ("cc", 5), "d": ("dd", 7)}
+    store = make_store(tmp_path / "store", dict.fromkeys(files, 2), files)
+    source = captions(*((id, f"{id} dog") for id in files))
+    assert make_corpus(tmp_path / "all", store, source).images == 4
+    corpus = make_corpus(tmp_path / "unique", store, source, unique_pictures=True)
+    assert [corpus.image_id(at) for at in range(corpus.images)] == ["a", "d"]
+
+
+def test_a_file_name_means_the_file_where_the_store_knows_it(tmp_path):
+    with RegionStore.writer(tmp_path / "store", EXTRACTOR) as writer:  # ids of products, not of files
+        writer.append("2", some_regions(2), ImageInfo("shop/9.jpg", "a" * 64, 1))
+        writer.append("7", some_regions(2), ImageInfo("shop/2.jpg", "b" * 64, 2))
+    store = RegionStore(tmp_path / "store")
+    source = captions(("img/2.jpg", "a dog"), ("9.png", "a cat"), ("7.jpg", "a road"), ("7", "red"))
+    assert kept(make_corpus(tmp_path / "corpus", store, source)) == [("2", "a cat"), ("7", "a dog"), ("7", "red")]

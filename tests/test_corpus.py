@@ -1,4 +1,5 @@
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from corpus_helpers import EXTRACTOR, captions, make_corpus, make_store, some_re
 from interbert.corpus.build import BuildOptions, build_corpus
 from interbert.corpus.corpus import Corpora, Corpus
 from interbert.errors import InterbertError, UsageError
+from interbert.text.segmenting import Segmenter, SegmenterInfo
 
 SOURCE = captions(("a", "a dog"), ("b", "a cat ."), ("a", "two dogs play")) + captions(("c", "the road"), split="test")
 
@@ -220,3 +222,31 @@ def test_real_captions_become_a_corpus(shared, tmp_path):
     corpus = make_corpus(tmp_path / "corpus", store, source, max_unknown_share=1.0)
     splits = [set(corpus.images_of[corpus.split(name)].tolist()) for name in ("train", "validation", "test")]
     assert sum(map(len, splits)) == len(set.union(*splits)) == corpus.images
+
+
+PAIRS = Segmenter(SegmenterInfo("pairs", "7"), re.compile(r"\S+(?: \S+)?|\s+").findall)  # two words are one
+
+
+def test_a_segmented_corpus_knows_which_tokens_go_on(tmp_path, store, corpus):
+    source = captions(("a", "a dog play on"), ("b", "cat"))
+    build_corpus(
+        source, store, tiny_tokenizer(), tmp_path / "pairs", BuildOptions(min_regions=1, max_tokens=5), segmenter=PAIRS
+    )
+    pairs = Corpus(tmp_path / "pairs")
+    assert pairs.continues(0).tolist() == [False, False, True, False, False]  # [CLS] a dog play [SEP]
+    assert pairs.continues(1).tolist() == [False, False, False]
+    assert pairs.description["version"] == 2
+    assert pairs.description["segmenter"] == {
+        "name": "pairs", "version": "7", "user_words": 0, "user_words_sha256": "",
+    }  # fmt: skip
+    assert "- words: of pairs 7" in (tmp_path / "pairs" / "README.md").read_text()
+    pairs.verify()
+    both = Corpora([corpus, pairs])
+    assert both.continues(0) is None
+    assert both.continues(len(corpus)).tolist() == pairs.continues(0).tolist()
+
+
+def test_a_corpus_without_segmented_words_stays_in_format_1(corpus):
+    assert corpus.description["version"] == 1
+    assert corpus.description["segmenter"] is None
+    assert corpus.continues(0) is None

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from pretraining_helpers import few_steps, random_corpus, random_tokenizer
+from pretraining_helpers import WORDS, few_steps, random_corpus, random_tokenizer
 from torch import Tensor
 
 from interbert.batch import Batch
+from interbert.corpus.build import BuildOptions, build_corpus
 from interbert.corpus.corpus import Corpus
+from interbert.corpus.readers import Caption
 from interbert.errors import InterbertError, UsageError
 from interbert.model.interbert import InterBert
 from interbert.pretraining.batches import Augmentation
@@ -21,6 +25,7 @@ from interbert.pretraining.job import Pretraining, PretrainingJob
 from interbert.pretraining.run import fitted
 from interbert.pretraining.stages import Masking, Stage
 from interbert.recipes import paper
+from interbert.text.segmenting import Segmenter, SegmenterInfo
 
 HARD_PAIR = (Stage("msm", "mrm", epochs=4),)
 OFTEN = Masking(mlm_rate=0.4, msm_rate=0.4, mom_rate=0.4, mrm_rate=0.4)
@@ -319,3 +324,18 @@ def test_regions_are_never_all_left_out(share: float) -> None:
 def test_sizes_of_nothing_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match=f"{name}: got 0, wanted at least 1"):
         replace(Pretraining(), **{name: 0})
+
+
+def test_words_of_a_segmenter_are_hidden_whole(tmp_path: Path, corpus: Corpus) -> None:
+    pairs = Segmenter(SegmenterInfo("pairs", "1"), re.compile(r"\S+(?: \S+)?|\s+").findall)  # two words are one
+    source = [Caption(f"picture {at}", f"a dog red cat {word} road", "train", str(at)) for at, word in enumerate(WORDS)]
+    build_corpus(
+        source, corpus.store, corpus.tokenizer(), tmp_path / "pairs", BuildOptions(min_regions=1), segmenter=pairs
+    )
+    found = set()
+    for batch in all_batches(job_of(Corpus(tmp_path / "pairs"), masking=replace(OFTEN, whole_words=True))):
+        masked = given(batch.masked_words)
+        assert torch.equal(masked[:, 1], masked[:, 2])  # [CLS] a dog, red cat, …
+        assert torch.equal(masked[:, 3], masked[:, 4])
+        found |= set(map(tuple, masked[:, [1, 3]].tolist()))
+    assert len(found) == 4

@@ -127,3 +127,13 @@ def test_importing_the_module_starts_no_threads():
     code = "import interbert.text.tokenizer, os; print(len(os.listdir('/proc/self/task')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
+
+
+def test_pieces_know_which_go_on_with_a_segmented_word():
+    tokenizer = tiny_tokenizer(("雪", "纺", "裙", "24", "##k", "金", "sk", "-", "ii"))
+    found = tokenizer.encode_words(["雪纺裙24K金", "SK-II 裙"], [["雪纺", "裙", "24", "K", "金"], ["SK-II", " ", "裙"]])
+    ids, goes_on = found[0]
+    assert tokenizer.tokens(ids) == ["[CLS]", "雪", "纺", "裙", "24", "##k", "金", "[SEP]"]
+    assert goes_on == [False, False, True, False, False, True, False, False]  # a word that begins inside "24K" does not
+    assert found[1] == (tokenizer.encode("SK-II 裙"), [False, False, True, True, False, False])
+    assert tokenizer.encode_words(["雪纺裙"], [["雪纺", "裙"]], max_tokens=4)[0][1] == [False, False, True, False]

@@ -10,6 +10,7 @@ import pytest
 import transformers
 from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
+from interbert.text.segmenting import load_segmenter
 from interbert.text.tokenizer import Tokenizer
 
 RANGES = [(0x00, 0x250), (0x300, 0x400), (0x590, 0x700), (0x1E00, 0x1F00), (0x2000, 0x2100), (0x3040, 0x30FF)]
@@ -100,3 +101,17 @@ def test_the_two_published_vocabularies_say_whether_to_lower_case(shared):
     )
     chinese = Tokenizer.load(folder / "bert-base-chinese-vocab.txt")
     assert (chinese.vocabulary_size, chinese.lower_case) == (21128, True)
+
+
+@pytest.mark.shared_data
+def test_chinese_texts_are_cut_as_bert_base_chinese_cuts_them(shared):
+    vocabulary = shared / "data/bert_vocab/bert-base-chinese-vocab.txt"
+    ours, theirs = Tokenizer.load(vocabulary), BertTokenizerLegacy(str(vocabulary), do_lower_case=True)
+    assert (ours.vocabulary_size, ours.lower_case, ours.cls_id, ours.mask_id) == (21128, True, 101, 103)
+    titles = (shared / "data/product_zh/product1m_dev.jsonl").read_text(encoding="utf-8").splitlines()[:300]
+    captions = (shared / "data/flickr8k/captions_zh.jsonl").read_text(encoding="utf-8").splitlines()[:100]
+    texts = [json.loads(line)["title"] for line in titles]
+    texts += [text for line in captions for text in json.loads(line)["captions_zh"]]
+    assert ours.encode_many(texts) == [theirs.encode(text) for text in texts]
+    words = [load_segmenter("rjieba").words(text) for text in texts]
+    assert [ids for ids, _ in ours.encode_words(texts, words)] == ours.encode_many(texts)
