@@ -55,6 +55,18 @@ def test_every_step_stands_with_time_data_and_command(tmp_path: Path, table: Exh
     assert "1,200 texts, sha256 ab12" in found[".html"]
 
 
+def test_a_step_that_failed_stands_with_its_reason_and_one_that_was_not_tried_does_not(
+    tmp_path: Path, table: Exhibit
+) -> None:
+    results = {"one": Result(failure="it needs corpus: the disk is full"), "two": Result()}
+    write_reports(setting(tmp_path), [table], results)
+    lines = (tmp_path / "report.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if "interbert tell" in line] == [
+        f"| one | it needs corpus: the disk is full |  | `interbert tell {tmp_path}/one` |"
+    ]
+    assert "- Missing: ours / CoLA: it needs corpus: the disk is full." in lines
+
+
 def test_the_json_has_every_figure_and_every_step(tmp_path: Path, table: Exhibit) -> None:
     found = json.loads(written(tmp_path, table)[".json"])
     (first, second) = found["tables"][0]["cells"]

@@ -20,9 +20,12 @@ LEGEND = (
     "In percent. In brackets the 95 % interval: of one figure over the examples of its test (of several seeds, the "
     "mean of their intervals), of means and differences of figures over the seeds. ± is the spread over seeds."
 )
-STYLE = """<style>.tables td,.tables th{padding:7px 14px 7px 0;vertical-align:top}.tables td.number{white-space:nowrap}
-.tables small{display:block;color:var(--soft)}.tables tr.paper td{color:var(--soft)}
-.wide{overflow-x:auto}code{font-size:.78rem;overflow-wrap:anywhere}</style>"""
+STYLE = """<style>main{max-width:1280px}.wide{overflow-x:auto;margin:0 0 14px}
+.tables td,.tables th{padding:7px 0 7px 12px;vertical-align:top}
+.tables td:first-child,.tables th:first-child{padding-left:0}
+.tables td.number,.tables td:first-child{white-space:nowrap}.tables th.number{vertical-align:bottom}
+.tables small{display:block;color:var(--soft);font-size:.68rem}.tables tr.paper td{color:var(--soft)}
+code{font-size:.78rem;overflow-wrap:anywhere}</style>"""
 Figures = Mapping[tuple[str, str], Figure]
 
 
@@ -108,7 +111,7 @@ def programs(steps: Sequence[Step], results: Mapping[str, Result]) -> list[str]:
 
 
 def _title(exhibits: Sequence[Exhibit]) -> str:
-    return " and ".join(exhibit.title.partition(":")[0] for exhibit in exhibits)
+    return ", ".join(exhibit.title.partition(":")[0] for exhibit in exhibits)
 
 
 def _lines_of(exhibit: Exhibit) -> Iterator[tuple[str, bool]]:
@@ -203,10 +206,15 @@ def _markdown(
         yield from (f"- {note}" for note in exhibit.notes)
         yield from (f"- Missing: {sentence}." for sentence in missing_of(exhibit, figures[exhibit.name]))
     yield from ("", "## How", "", "| step | seconds | data | command |", "|---|---|---|---|")
-    for step in steps:
-        result = results[step.name]
-        state = f"{result.seconds:.0f}" if result.done else result.failure or "not done"
+    for step, result in _tried(steps, results):
+        state = f"{result.seconds:.0f}" if result.done else result.failure or "stopped"
         yield f"| {step.name} | {state} | {_of_data(result.found)} | `{shlex.join(step.command())}` |"
+
+
+def _tried(steps: Sequence[Step], results: Mapping[str, Result]) -> list[tuple[Step, Result]]:
+    """The steps that were begun, or could not be."""
+    found = [(step, results[step.name]) for step in steps]
+    return [(step, result) for step, result in found if result.done or result.seconds or result.failure]
 
 
 def _number(value: float | None) -> str:
@@ -226,9 +234,8 @@ def _page(
         yield _section(exhibit, figures[exhibit.name])
     yield "<section><h2>How</h2><div class=wide><table class=tables><tr><th>step</th><th class=number>time</th>"
     yield "<th>data</th><th>command</th></tr>"
-    for step in steps:
-        result = results[step.name]
-        state = readable(result.seconds) if result.done else result.failure or "not done"
+    for step, result in _tried(steps, results):
+        state = readable(result.seconds) if result.done else result.failure or "stopped"
         command = escape(shlex.join(step.command()))
         yield f"<tr><td>{escape(step.name)}</td><td class=number>{escape(state)}</td>"
         yield f"<td>{escape(_of_data(result.found))}</td><td><code>{command}</code></td></tr>"

@@ -63,7 +63,8 @@ def table3(of: Setting) -> Exhibit:
         column, metric = ZERO_SHOT.format(k), f"recall_at_{k}"
         cells.append(Cell(INTERBERT, column, ((Reading(zero_shot, metric),),)))
         cells.append(Cell(CHANCE, column, ((Reading(zero_shot, metric, "chance"),),)))
-    data = [f"{task}: {of.source(task).about}" for task in ("retrieval", "vqa", "vcr")]
+    titles = {"retrieval": "retrieval", "vqa": "VQA", "vcr": "VCR"}
+    data = [f"{title}: {of.source(task).about}" for task, title in titles.items()]
     return Exhibit(
         name="table3",
         title="Table 3: image retrieval, zero-shot retrieval, VQA, VCR",
