@@ -101,6 +101,13 @@ def test_a_killed_process_does_not_hang_the_other_which_says_what_happened(two: 
     assert killed["seconds"] < 30
 
 
+def test_all_leave_together_when_rank_0_has_written_its_last_file(two: tuple[dict[str, Any], Path]) -> None:
+    assert two[0]["late"]["statuses"] == [0, 0], two[0]["late"]["errors"]
+    for turn in ("first", "again"):  # a program may join several times
+        for rank in (0, 1):
+            assert json.loads((two[1] / "late" / f"{turn} {rank}.json").read_text()) == {"written": True, "gloo": 0}
+
+
 def test_a_signal_to_one_process_stops_both_after_the_same_step(two: tuple[dict[str, Any], Path]) -> None:
     assert two[0]["stopped"]["statuses"] == [143, 143]
     assert [path.name for path in (two[1] / "stopped" / "checkpoints").glob("step-*")] == ["step-00000004"]

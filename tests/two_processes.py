@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import torch
 import torch._dynamo  # DDP and FSDP load it late: here, before the forks
+import torch.distributed as dist
 from torch import Tensor, nn
 from toy import ToyJob, ToyModel
 
@@ -81,10 +82,27 @@ def run(out: Path, kind: Literal["ddp", "fsdp"], job: ToyJob) -> None:
             torch.save(weights, out / "weights.pt")
 
 
-def child(rank: int, port: int, act: Callable[[], object], note: Path) -> None:
+def late(out: Path) -> None:
+    """Rank 0 writes its file long after the other is through; each then notes whether it is there, and its threads."""
+    for turn in ("first", "again"):
+        with processes("ddp", timeout_seconds=20) as parallel:
+            train(ToyModel(), ToyJob(micro_batch=2), SETTINGS, out / turn, parallel=parallel, progress=False)
+            if parallel.leads:
+                while not (out / f"{turn} arrived").exists():
+                    time.sleep(0.01)
+                train(ToyModel(), ToyJob(40), SETTINGS, out / f"{turn} alone", progress=False)  # takes its time
+                (out / f"{turn} written").touch()
+            else:
+                (out / f"{turn} arrived").touch()
+        threads = [file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")]
+        found = {"written": (out / f"{turn} written").exists(), "gloo": sum("gloo" in name for name in threads)}
+        (out / f"{turn} {parallel.rank}.json").write_text(json.dumps(found))
+
+
+def child(rank: int, port: int, hosted: bool, act: Callable[[], object], note: Path) -> None:
     """Becomes process `rank` and ends as the command line would."""
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": str(hosted)}
     try:
         act()
         os._exit(0)
@@ -95,19 +113,24 @@ def child(rank: int, port: int, act: Callable[[], object], note: Path) -> None:
         os._exit(1)
 
 
-def two(act: Callable[[], object], folder: Path) -> dict[str, Any]:
-    """Runs `act` in two processes. Their exit statuses, the errors they ended with, the seconds it took."""
+def two(act: Callable[[], object], folder: Path, hosted: bool = False) -> dict[str, Any]:
+    """Runs `act` in two processes. Their exit statuses, the errors they ended with, the seconds it took.
+
+    hosted: the store in which they meet is here, as torchrun has it, not in the first of them.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    store = dist.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False) if hosted else None
     folder.mkdir(parents=True, exist_ok=True)
     notes, children, began = [folder / f"error-{rank}" for rank in (0, 1)], [], time.monotonic()
     for rank, note in enumerate(notes):
         children.append(os.fork())
         if children[-1] == 0:
-            child(rank, port, act, note)
+            child(rank, port, hosted, act, note)
     statuses = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
     errors = [note.read_text() if note.exists() else "" for note in notes]
+    del store  # until here it is needed
     return {"statuses": statuses, "errors": errors, "seconds": time.monotonic() - began}
 
 
@@ -119,6 +142,7 @@ def main(folder: Path) -> dict[str, Any]:
         broken = folder / f"{kind}-broken"
         two(partial(run, broken, kind, Troubled(7, None, fail)), broken)
         results[f"{kind}-resumed"] = two(partial(run, broken, kind, job), broken / "again")
+    results["late"] = two(partial(late, folder / "late"), folder / "late", hosted=True)
     for name, trouble in {
         "killed": Troubled(7, 1, partial(signal_self, signal.SIGKILL)),
         "stopped": Troubled(3, 1, partial(signal_self, signal.SIGTERM)),

@@ -6,7 +6,9 @@ folder must be seen by all of them, for each reads a checkpoint itself.
 
 from __future__ import annotations
 
+import gc
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -17,11 +19,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from interbert.errors import InterbertError, UsageError
 
+OVER, POLL_SECONDS = "over", 0.05
 Result = TypeVar("Result")
 Kind = Literal["plain", "ddp", "fsdp"]
 
@@ -159,8 +163,9 @@ def processes(kind: Literal["auto", "ddp", "fsdp"] = "auto", timeout_seconds: fl
     """The processes that torchrun started, joined for the block; outside of torchrun, this one alone.
 
     kind: "auto" is DDP. A GPU each where there are any (NCCL), else the CPU (gloo). A process that waits longer than
-    `timeout_seconds` for another stops with an error. With FSDP, every process must use the same weights in a step: a
-    loss of nothing still goes through its head. Raises UsageError where FSDP is wanted of a single process.
+    `timeout_seconds` for another stops with an error; at the end all wait for rank 0, which writes files, for as long
+    as it takes. With FSDP, every process must use the same weights in a step: a loss of nothing still goes through its
+    head. Raises UsageError where FSDP is wanted of a single process.
     """
     world, on_gpu = int(os.environ.get("WORLD_SIZE", "1")), torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if on_gpu else torch.device("cpu")
@@ -171,9 +176,34 @@ def processes(kind: Literal["auto", "ddp", "fsdp"] = "auto", timeout_seconds: fl
             raise UsageError("parallel: fsdp shards over several processes, here is one; start it with torchrun")
         yield Parallel(device=device)
         return
-    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(seconds=timeout_seconds))
-    yield Parallel(dist.get_rank(), dist.get_world_size(), device, "ddp" if kind == "auto" else kind)
-    dist.destroy_process_group()  # not after an error: the others may be gone, and leaving in good order waits for them
+    store = _join("nccl" if on_gpu else "gloo", timedelta(seconds=timeout_seconds))
+    parallel = Parallel(dist.get_rank(), dist.get_world_size(), device, "ddp" if kind == "auto" else kind)
+    yield parallel
+    with loss_of_a_process_explained(parallel):  # not after an error: the others may be gone
+        _part(parallel, store)
+
+
+def _join(backend: str, timeout: timedelta) -> dist.Store:
+    """Joins the processes. Returns a store that all of them see, empty each time: a program may join several times."""
+    store, rank, world = next(rendezvous("env://", timeout=timeout))  # type: ignore[no-untyped-call]
+    store = dist.PrefixStore(f"joined {store.add(f'joined by {rank}', 1)} times", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
+    return store
+
+
+def _part(parallel: Parallel, store: dist.Store) -> None:
+    """Parts from the others when rank 0, which writes files alone, is through, however long that takes.
+
+    A process that ends while one of gloo's threads still holds a tensor is aborted, so none hurries to its end: after
+    the last collective, which holds none, the group goes, and with it its threads.
+    """
+    if parallel.leads:
+        store.set(OVER, "")
+    while not store.check([OVER]):  # no collective: that one has a time limit, and is deaf to Ctrl-C
+        time.sleep(POLL_SECONDS)
+    dist.barrier(device_ids=[parallel.device.index] if parallel.device.type == "cuda" else None)
+    dist.destroy_process_group()  # rank 0, which may hold the store, is here when all have looked into it
+    gc.collect()
 
 
 @contextmanager
