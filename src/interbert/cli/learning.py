@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from interbert.cli.screen import Screen, verb
+from interbert.errors import UsageError
 
 if TYPE_CHECKING:
     from interbert.corpus.products import ProductCaptions, ProductOptions
@@ -93,6 +94,10 @@ def corpus(
     from interbert.weights.bert import find_bert
 
     is_products, settings = kind == "products", read_pairs(pairs)
+    if is_products and (text_field or image_field):
+        raise UsageError("--text-field, --image-field: a catalogue's columns are named by --set columns.title=NAME")
+    if not is_products and (categories or spam_words or spam_model or no_spam_filter):
+        raise UsageError("--category and the spam filter are of --format products")
     of_products = _of_products(settings) if is_products else {}
     options = with_settings(
         product_build_options(language) if is_products else BuildOptions(language=language),
@@ -103,6 +108,8 @@ def corpus(
         },
     )
     chosen = segmenter or ("rjieba" if language == "zh" else "none")
+    if chosen == "none" and user_words:
+        raise UsageError("--user-words: there is no segmenter that they are for; give --segmenter rjieba")
     cutter = None if chosen == "none" else load_segmenter(chosen, user_words)
     captions: Captions | ProductCaptions
     if is_products:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from interbert.cli.screen import Screen, verb
+from interbert.errors import UsageError
 
 if TYPE_CHECKING:
     from interbert.vision.sources import ImageSource
@@ -84,6 +85,8 @@ def extract(
     from interbert.settings import read_pairs
     from interbert.vision.extractor import Extractor, extract_images, image_sources
 
+    if download and kind != "products":
+        raise UsageError("--download is of --format products: other lists name files")
     given = read_pairs(settings)
     columns = {key: given.pop(key) for key in list(given) if kind == "products" and key.startswith("columns.")}
     made = Extractor.from_name(
