@@ -123,13 +123,14 @@ class ScoreMemory:
         """The last one that was made with this model."""
         with self._or_without():
             found = self._database.rows(
-                "SELECT model, created, version, pictures, all_pictures, topics, ranks FROM measurements"
+                "SELECT created, version, pictures, all_pictures, topics, ranks FROM measurements"
                 " WHERE model = ? ORDER BY number DESC LIMIT 1",
                 (model,),
             )
             if found:
-                *facts, topics, ranks = found[0]
-                return Measurement(*facts, np.frombuffer(ranks, _RANK).reshape(topics, -1))
+                created, version, pictures, everything, topics, ranks = found[0]
+                table = np.frombuffer(ranks, _RANK).reshape(topics, -1)
+                return Measurement(model, created, version, pictures, everything, table)
         return None
 
     def keep_measurement(self, one: Measurement) -> None:

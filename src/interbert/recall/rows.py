@@ -63,7 +63,8 @@ class ProductRows:
 
     def __iter__(self) -> Iterator[Row]:
         """The rows that can be taken. `failures` has the others, of this reading."""
-        self.failures, first = [], {}
+        self.failures = []
+        first: dict[str, str] = {}  # id -> the place of its row
         for given in self.catalogue:
             image = given.images[0] if given.images else ""
             id = given.id or picture_id(image)

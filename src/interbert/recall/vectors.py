@@ -30,10 +30,10 @@ _GATHERED = 0.25  # of a piece: where fewer of its vectors are wanted, they are 
 
 
 class Block(NamedTuple):
-    """Vectors that were appended together. first: the number of the first.  offset: bytes in the shard."""
+    """Vectors that were appended together. first: the number of the first.  vectors: how many.  offset: bytes in the shard."""
 
     first: int
-    count: int
+    vectors: int
     shard: int
     offset: int
     checksum: int
@@ -55,8 +55,8 @@ class VectorShards:
         """
         shard, offset, first = 0, _HEADER.size, 0
         if before is not None:
-            first, shard = before.first + before.count, before.shard
-            offset = before.offset + before.count * self._row_bytes
+            first, shard = before.first + before.vectors, before.shard
+            offset = before.offset + before.vectors * self._row_bytes
             if offset >= SHARD_BYTES:
                 shard, offset = shard + 1, _HEADER.size
         data = np.ascontiguousarray(vectors, _FLOAT).tobytes()
@@ -99,13 +99,13 @@ class VectorShards:
         """(number of the first vector, float32 [n, F] as it is on disk) of what holds anything that is wanted."""
         pending: list[Block] = []
         for block in blocks:
-            low, high = np.searchsorted(wanted, [block.first, block.first + block.count])
+            low, high = np.searchsorted(wanted, [block.first, block.first + block.vectors])
             if low == high:
                 continue
             self._verify(block)
             last = pending[-1] if pending else None
-            joined = last is not None and last.shard == block.shard and last.first + last.count == block.first
-            if pending and (not joined or block.first + block.count - pending[0].first > ROWS_AT_ONCE):
+            joined = last is not None and last.shard == block.shard and last.first + last.vectors == block.first
+            if pending and (not joined or block.first + block.vectors - pending[0].first > ROWS_AT_ONCE):
                 yield self._rows(pending)
                 pending = []
             pending.append(block)
@@ -114,19 +114,19 @@ class VectorShards:
 
     def _rows(self, blocks: Sequence[Block]) -> tuple[int, NDArray[np.float32]]:
         """The vectors of neighbouring blocks of one shard."""
-        count = sum(block.count for block in blocks)
-        memory = self._map(blocks[0].shard, blocks[-1].offset + blocks[-1].count * self._row_bytes)
+        count = sum(block.vectors for block in blocks)
+        memory = self._map(blocks[0].shard, blocks[-1].offset + blocks[-1].vectors * self._row_bytes)
         return blocks[0].first, np.ndarray((count, self.size), _FLOAT, memory, blocks[0].offset)
 
     def _verify(self, block: Block) -> None:
         if block.first in self._verified:
             return
-        end = block.offset + block.count * self._row_bytes
+        end = block.offset + block.vectors * self._row_bytes
         memory = self._map(block.shard, end)
         with memoryview(memory) as view:
             if crc32(view[block.offset : end]) != block.checksum:
                 raise Damaged(
-                    f"'{self._path(block.shard)}' at byte {block.offset}: {block.count} vectors have another checksum "
+                    f"'{self._path(block.shard)}' at byte {block.offset}: {block.vectors} vectors have another checksum "
                     "than was written; restore a copy, or make the index again"
                 )
         self._verified.add(block.first)
