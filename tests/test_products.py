@@ -121,6 +121,12 @@ def test_a_picture_at_an_address_is_found_under_the_id_it_was_extracted_as(tmp_p
     assert read(products(tmp_path, rows))[0] == [("h.example/a.jpg", "红裙")]
 
 
+def test_a_split_of_the_catalogue_is_kept_under_our_name_and_an_unknown_one_is_counted(tmp_path: Path) -> None:
+    captions = products(tmp_path, [row(0, "红裙", split="dev"), row(1, "鞋", split="maybe"), row(2, "帽")])
+    assert [(at.image, at.split) for at in captions] == [("0.jpg", "validation"), ("2.jpg", None)]
+    assert read(captions)[1].dropped == {"its split is not known": 1}
+
+
 def test_reading_again_gives_and_counts_the_same(tmp_path: Path) -> None:
     captions = products(tmp_path, [row(0, "红裙"), row(1, "Nike")])
     assert read(captions)[0] == read(captions)[0]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from interbert.corpus.build import BuildOptions
 from interbert.corpus.catalogue import Catalogue, Columns, Product, picture_id
-from interbert.corpus.readers import Caption, is_split
+from interbert.corpus.readers import Caption, is_split, split_of
 from interbert.corpus.report import CorpusReport
 from interbert.errors import UsageError, unknown_name
 from interbert.text.duplicates import first_alike, plain_form, sketches
@@ -106,7 +106,7 @@ class _Read:
         self.sketches: list[NDArray[np.uint64]] = []
         self._categories: dict[str, int] = {}
         self._belongs: dict[int, int] = {}  # hash of a product's or picture's id -> its category
-        self._picture: dict[int, int] = {}  # hash of a product's id -> that of its picture
+        self._ids, self._pictures = array("Q"), array("Q")  # hashes of products' ids and of their pictures' names
 
     def wanted(self, products: Catalogue) -> Iterator[Product]:
         """The products of the wanted categories that have a picture and a title."""
@@ -123,6 +123,7 @@ class _Read:
             else:
                 self._note(product)
                 yield product
+        self._note_again()
         missing = [name for name in self.options.categories if name not in self._categories]
         if missing:
             known = list(self._categories)[:_NAMED]
@@ -137,7 +138,8 @@ class _Read:
         if self.options.alike and kept:
             self.sketches.append(sketches(forms))
         for (product, title), form in zip(kept, forms, strict=True):
-            row = json.dumps([product.images[0], title, product.split or None, product.place]).encode()
+            split = split_of(product.split) if product.split else None
+            row = json.dumps([product.images[0], title, split, product.place]).encode()
             self.spool.write(row)
             self.ends.append(self.ends[-1] + len(row))
             self.forms.append(_hash(form))
@@ -192,9 +194,14 @@ class _Read:
         if len(product.images) > 1:
             self.report.note("further pictures of a product: only the main one is used", len(product.images) - 1)
         if product.id:
-            picture = _hash(product.images[0])
-            if self._picture.setdefault(_hash(product.id), picture) != picture:
-                self.report.note("products that come again with another picture, both kept", 1, product.id)
+            self._ids.append(_hash(product.id))
+            self._pictures.append(_hash(product.images[0]))
+
+    def _note_again(self) -> None:
+        ids, pictures = np.array(self._ids, np.uint64), np.array(self._pictures, np.uint64)
+        _, first, of_id = np.unique(ids, return_index=True, return_inverse=True)
+        again = int((pictures != pictures[first[of_id]]).sum()) if len(ids) else 0
+        self.report.note("products that come again with another picture, both kept", again)
 
     def _drop(self, reason: str, product: Product) -> None:
         image = product.images[0] if product.images else "no picture"
