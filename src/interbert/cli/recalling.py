@@ -168,18 +168,24 @@ def recall(
     searcher = open_searcher(index, run, revision, at_version)
     if mode == "cascade":
         measure_if_unknown(searcher, screen.progress)
-    answers = list(searcher.recall_all(asked, question))
-    lines = (line for answer in answers for line in _answer_lines(answer, titled=topic is None))
-    shown = answers[0].to_json() if topic is not None else {"answers": [answer.to_json() for answer in answers]}
-    screen.show(shown, lines)
-    for answer in answers:
-        screen.say(_summary(answer))
+    answers = searcher.recall_all(asked, question, screen.progress)
+    if screen.as_json:
+        found = [answer.to_json() for answer in answers]
+        screen.show(found[0] if topic is not None else {"answers": found}, ())
+        return
+    screen.show(None, (line for answer in answers for line in _answer_lines(screen, answer, titled=topic is None)))
 
 
-def _answer_lines(answer: Answer, titled: bool) -> Iterator[str]:
+def _answer_lines(screen: Screen, answer: Answer, titled: bool) -> Iterator[str]:
     if titled:
         yield f"# {answer.topic}"
-    yield from (f"{hit.score:.4f}  {hit.id}  {hit.title}" for hit in answer.hits)
+    yield from (f"{hit.score:.4f}  {_plain(hit.id)}  {_plain(hit.title)}" for hit in answer.hits)
+    screen.say(_summary(answer))
+
+
+def _plain(text: str) -> str:
+    """Without what would move a terminal's cursor or change its colours."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _summary(answer: Answer) -> str:

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 TOPICS, PICTURES, ANSWERS = 64, 2_000, 20
 FEW_TOPICS, FEW_PICTURES = 16, 256  # at the first use, while somebody waits
+_TRIED = 20  # products looked at for each topic that is wanted
 
 
 def measure(
@@ -94,12 +95,10 @@ def _alone_ranks(searcher: Searcher, topic: str, sample: NDArray[np.int64]) -> N
 def _titles(searcher: Searcher, rows: NDArray[np.int64], most: int) -> list[str]:
     """Distinct titles that the model can read."""
     found: dict[str, None] = {}
-    for at in _drawn(len(rows), len(rows), "titles").tolist():
-        (product,) = searcher.store.products([int(rows[at])])
+    drawn = rows[_drawn(len(rows), most * _TRIED, "titles")]
+    for product in searcher.store.products(drawn.tolist()):
         if len(found) < most and _is_readable(searcher, title := product.title[:MAX_TOPIC]):
             found.setdefault(title)
-        if len(found) == most:
-            break
     return list(found)
 
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from interbert.config import MATCH_CLASS
 from interbert.errors import InterbertError, UsageError
@@ -130,7 +131,9 @@ class Searcher:
         (answer,) = self.recall_all([topic], question)
         return answer
 
-    def recall_all(self, topics: Sequence[str], question: Question | None = None) -> Iterator[Answer]:
+    def recall_all(
+        self, topics: Sequence[str], question: Question | None = None, progress: bool = False
+    ) -> Iterator[Answer]:
         """The products of each topic, in order; pictures are read once for many topics.
 
         Raises UsageError for a topic that says nothing or too much, or a filter that doesn't parse.
@@ -145,7 +148,7 @@ class Searcher:
             passed = self.store.select(self.version, where)
             chosen = self._chosen(topics[start], question, where, passed)
             found = _Found(self.store, chosen, question, len(topics[part]))
-            for places, scores in self._scored(topics[part], words[part], chosen):
+            for places, scores in self._scored(topics[part], words[part], chosen, progress):
                 found.add(places, scores)
             measured = self._measured(question, passed)
             seconds = (time.perf_counter() - began) / len(topics[part])
@@ -222,7 +225,11 @@ class Searcher:
         return self.store.nearest(self.version, where, self.query(topic), question.candidates)[0]
 
     def _scored(
-        self, topics: Sequence[str], words: Sequence[NDArray[np.int64]], selection: Selection
+        self,
+        topics: Sequence[str],
+        words: Sequence[NDArray[np.int64]],
+        selection: Selection,
+        progress: bool = False,
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """(places in the ascending distinct pictures of `selection`, scores [topics, n]) until all have one.
 
@@ -239,9 +246,9 @@ class Searcher:
             yield at_once, scores[:, at_once]
         missing = np.flatnonzero(~known.all(0))
         missing = missing[np.argsort(regions[missing], kind="stable")]
+        parts = [missing[start : start + STRIPE] for start in range(0, len(missing), STRIPE)]
         try:
-            for start in range(0, len(missing), STRIPE):
-                part = missing[start : start + STRIPE]
+            for part in tqdm(parts, "scoring", disable=None if progress else True, delay=1, leave=False):
                 lacking = np.flatnonzero(~known[:, part].all(1))
                 scores[np.ix_(lacking, part)] = self._computed([words[at] for at in lacking], pictures[part])
                 yield part, scores[:, part]

@@ -261,15 +261,17 @@ class SqliteStore:
             raise UsageError(f"index '{self.folder}' has no version {version}; it has {known}")
 
     def _known_blocks(self) -> list[Block]:
-        after = self._blocks[-1].first if self._blocks else -1
+        blocks = self._blocks  # as it is now: another thread may put a longer list in its place
         statement = "SELECT first, count, shard, offset, checksum FROM vectors WHERE first > ? ORDER BY first"
-        self._blocks = self._blocks + [Block(*row) for row in self.database.rows(statement, (after,))]
-        return self._blocks
+        new = self.database.rows(statement, (blocks[-1].first if blocks else -1,))
+        self._blocks = blocks = blocks + [Block(*row) for row in new]
+        return blocks
 
     def _region_store(self) -> RegionStore:
-        if self._regions is None:
-            self._regions = RegionStore(self.region_folder)
-        return self._regions
+        store = self._regions
+        if store is None:
+            self._regions = store = RegionStore(self.region_folder)
+        return store
 
     def _columns(self) -> list[tuple[int, str, Kind]]:
         return [(place, name, kind) for place, name, kind in self.database.rows("SELECT * FROM columns ORDER BY place")]

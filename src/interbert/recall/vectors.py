@@ -30,7 +30,7 @@ _GATHERED = 0.25  # of a piece: where fewer of its vectors are wanted, they are 
 
 
 class Block(NamedTuple):
-    """Vectors that were appended together. first: the number of the first.  vectors: how many.  offset: bytes in the shard."""
+    """Vectors that were appended together. first: the number of the first.  offset: where in the shard, in bytes."""
 
     first: int
     vectors: int
@@ -126,8 +126,8 @@ class VectorShards:
         with memoryview(memory) as view:
             if crc32(view[block.offset : end]) != block.checksum:
                 raise Damaged(
-                    f"'{self._path(block.shard)}' at byte {block.offset}: {block.vectors} vectors have another checksum "
-                    "than was written; restore a copy, or make the index again"
+                    f"'{self._path(block.shard)}' at byte {block.offset}: {block.vectors} vectors have another "
+                    "checksum than was written; restore a copy, or make the index again"
                 )
         self._verified.add(block.first)
 
