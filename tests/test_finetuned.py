@@ -47,6 +47,17 @@ def test_the_report_has_our_figures_beside_the_published(run: Path) -> None:
     assert "<td>median rank</td><td class=number></td><td class=number></td><td class=number></td>" in text
 
 
+def test_the_report_counts_what_was_asked_left_out_and_cut(run: Path) -> None:
+    (run / "evaluations").mkdir()
+    counts = {"questions": 1200, "left_out": 3, "stand_ins": 0, "cut": 7}
+    write_json(run / "evaluations" / "vcr-test.json", {"split": "test", "zero_shot": False, "metrics": {}} | counts)
+    text = write_task_report(run, {}).read_text(encoding="utf-8")
+    assert "<td>questions</td><td class=number></td><td class=number>1,200</td>" in text
+    assert "<td>left out</td><td class=number></td><td class=number>3</td>" in text
+    assert "<td>cut</td>" in text
+    assert "<td>stand ins</td>" not in text  # there were none
+
+
 def test_the_report_shows_examples_right_and_wrong_with_their_pictures(run: Path) -> None:
     write_examples(run, some_examples(run))
     text = write_task_report(run, {}).read_text(encoding="utf-8")

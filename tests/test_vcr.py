@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +10,14 @@ import numpy as np
 import pytest
 import torch
 from task_helpers import CONFIG, given, saved_run, task_model
-from vcr_helpers import row, store, written
+from vcr_helpers import batch_of, linked, metadata, opened, row, store, written
 
 from interbert.errors import InterbertError, UsageError
 from interbert.tasks.finetuning import Finetuning, finetune
 from interbert.tasks.task import Asked
-from interbert.tasks.vcr import ChoiceHead, LinkedBatch, Vcr, VcrOptions, right_choices, scores_of
+from interbert.tasks.vcr import Vcr, VcrOptions, right_choices
+from interbert.tasks.vcr_head import scores_of
 from interbert.training.settings import Training
-
-
-def opened(folder: Path, options: VcrOptions | None = None, pictures: int = 4, **changes: Any) -> Vcr:
-    """Four questions to train and four to validate, about pictures 0 to 3; the first `pictures` have regions."""
-    for name in ("train", "val"):
-        written(folder / "data" / f"{name}.jsonl", [row(at, right=at, **changes) for at in range(4)])
-    options = options or VcrOptions()
-    return Vcr.open(folder / "data", options, given("vcr", store=store(folder, pictures)))
-
-
-def batch_of(task: Vcr, *places: int) -> LinkedBatch:
-    batch = task.make(np.array(places), [torch.Generator()] * len(places), 0)
-    assert isinstance(batch, LinkedBatch)
-    return batch
-
-
-def linked(task: Vcr, seed: int = 0) -> Any:
-    """A model whose links say something."""
-    model = task_model(task.head(CONFIG), seed=seed)
-    assert isinstance(model.head, ChoiceHead)
-    torch.nn.init.normal_(model.head.link.weight)
-    return model
 
 
 def test_both_sorts_of_choices_are_trained(tmp_path: Path) -> None:
@@ -71,30 +49,6 @@ def test_the_loss_is_the_cross_entropy_of_four(tmp_path: Path) -> None:
     assert torch.allclose(task.losses(model, batch)["choice"], wanted)
     assert task.counts(batch) == {"choice": 3.0}
     assert abs(wanted.item() / 3 - 1.386) < 0.01
-
-
-def test_a_new_head_reads_as_if_nothing_were_linked(tmp_path: Path) -> None:
-    task = opened(tmp_path, VcrOptions(stand_ins=True), pictures=1)
-    model, batch = task_model(task.head(CONFIG)), batch_of(task, 2)
-    assert batch.links is not None
-    assert batch.links.any()
-    unlinked = replace(batch, links=torch.zeros_like(batch.links))
-    assert torch.equal(scores_of(model, batch), scores_of(model, unlinked))
-
-
-def test_which_region_a_name_is_linked_to_changes_the_score(tmp_path: Path) -> None:
-    task = opened(tmp_path, VcrOptions(stand_ins=True), pictures=1)
-    model, batch = linked(task), batch_of(task, 2)
-    assert batch.links is not None
-    moved = replace(batch, links=torch.where(batch.links == 1, 2, batch.links))
-    assert not torch.allclose(scores_of(model, batch), scores_of(model, moved))
-
-
-def test_a_score_does_not_depend_on_its_neighbours(tmp_path: Path) -> None:
-    task = opened(tmp_path, VcrOptions(stand_ins=True), pictures=2)
-    model = linked(task)
-    together = scores_of(model, batch_of(task, 0, 5))
-    assert torch.allclose(together, torch.cat([scores_of(model, batch_of(task, at)) for at in (0, 5)]), atol=1e-5)
 
 
 def test_q_to_ar_is_right_only_where_both_are(tmp_path: Path) -> None:
@@ -175,6 +129,15 @@ def test_a_question_about_no_objects_without_its_picture_can_be_submitted(tmp_pa
     task = opened(tmp_path, pictures=3, **none, rationale_choices=[["old"], ["red"], ["big"], ["two"]])
     asked = Asked(run=tmp_path, split="validation", submission=tmp_path / "out.csv")
     assert task.evaluate(linked(task), asked)["submission"]["without_picture"] == 1
+
+
+def test_questions_whose_objects_are_nowhere_said_to_be_are_counted(tmp_path: Path, caplog: Any) -> None:
+    boxes = [[0, 0, 40, 60, 1], [50, 30, 90, 70, 1], [10, 10, 30, 70, 1]]
+    metadata(tmp_path / "data" / "films" / "picture 1.json", boxes)
+    task = opened(tmp_path)
+    found = task.evaluate(task_model(task.head(CONFIG)), Asked(run=tmp_path, split="validation"))
+    assert (found["questions"], found["unlinked"]) == (4, 3)
+    assert "3 of the validation questions have no readable metadata" in caplog.text
 
 
 def test_what_is_cut_is_counted_and_said(tmp_path: Path, caplog: Any) -> None:

@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from pretraining_helpers import EXTRACTOR, random_regions
+from task_helpers import CONFIG, given, task_model
 
+from interbert.tasks.task import TaskModel
+from interbert.tasks.vcr import Vcr, VcrOptions
+from interbert.tasks.vcr_head import ChoiceHead, LinkedBatch
 from interbert.vision.store import RegionStore
 
 
@@ -48,3 +53,25 @@ def store(folder: Path, pictures: int = 4) -> Path:
         for number in range(pictures):
             writer.append(f"picture {number}", random_regions(random, 4))
     return folder / "regions"
+
+
+def opened(folder: Path, options: VcrOptions | None = None, pictures: int = 4, **changes: Any) -> Vcr:
+    """Four questions to train and four to validate, about pictures 0 to 3; the first `pictures` have regions."""
+    for name in ("train", "val"):
+        written(folder / "data" / f"{name}.jsonl", [row(at, right=at, **changes) for at in range(4)])
+    options = options or VcrOptions()
+    return Vcr.open(folder / "data", options, given("vcr", store=store(folder, pictures)))
+
+
+def batch_of(task: Vcr, *places: int) -> LinkedBatch:
+    batch = task.make(np.array(places), [torch.Generator()] * len(places), 0)
+    assert isinstance(batch, LinkedBatch)
+    return batch
+
+
+def linked(task: Vcr, seed: int = 0) -> TaskModel:
+    """A model whose links say something."""
+    model = task_model(task.head(CONFIG), seed=seed)
+    assert isinstance(model.head, ChoiceHead)
+    torch.nn.init.normal_(model.head.link.weight)
+    return model

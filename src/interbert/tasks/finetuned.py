@@ -21,8 +21,9 @@ from interbert.training.report import Picture, Shown, Table, write_report
 
 TASK_FILE, HEAD_FILE, EXAMPLES_FILE = "task.json", "head.safetensors", "examples.json"
 COUNTED = (  # of what an evaluation counts, what its report shows below the figures
-    "captions", "pictures", "questions", "choices", "examples", "left_out", "stand_ins", "cut", "cut_answers",
-)  # fmt: skip
+    *("captions", "pictures", "questions", "choices", "examples"),
+    *("left_out", "stand_ins", "unlinked", "cut", "cut_answers"),
+)
 
 
 def read_task(run: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from interbert.errors import UsageError
 from interbert.metrics import accuracy, matthews, pearson, spearman
 from interbert.tasks.glue_files import GLUE, GlueSet, Sentences, read_glue, write_submission
 from interbert.tasks.rows import Examples
-from interbert.tasks.task import Asked, Given, Task, TaskModel, measured
+from interbert.tasks.task import Asked, Given, Task, TaskModel, longest_first, measured, some_of_both
 from interbert.tasks.texts import Joined, joined, pieces_of
 from interbert.training.report import Shown
 
@@ -152,12 +152,10 @@ class Glue(Task):
     def _predicted(
         self, model: TaskModel, examples: Sequence[Sentences], read: Sequence[Joined]
     ) -> NDArray[np.float64]:
-        order = sorted(range(len(read)), key=lambda at: -len(read[at].words))
         predicted = np.zeros(len(read))
         device = next(model.parameters()).device
         with torch.inference_mode():
-            for start in range(0, len(order), BATCH):
-                which = order[start : start + BATCH]
+            for which in longest_first([len(text.words) for text in read], BATCH):
                 batch = self._batch([examples[at] for at in which], [read[at] for at in which])
                 outputs = outputs_of(model, batch.to(device))
                 said = outputs[:, 0] if self.kind.labels is None else outputs.argmax(-1)
@@ -209,8 +207,7 @@ class Glue(Task):
         examples = self._validated()
         predicted = self.predict(model, examples)
         right = np.abs(predicted - wanted_of(examples)) < 0.5
-        chosen = np.concatenate([np.flatnonzero(right)[:count], np.flatnonzero(~right)[:count]])
-        return [self._shown(examples[at], float(predicted[at]), bool(right[at])) for at in chosen.tolist()]
+        return [self._shown(examples[at], float(predicted[at]), bool(right[at])) for at in some_of_both(right, count)]
 
     def _shown(self, example: Sentences, said: float, right: bool) -> Shown:
         assert example.label is not None

@@ -21,6 +21,7 @@ from interbert.files import whole_file
 from interbert.model.interbert import InterBert
 from interbert.pretraining.batches import AnyCorpus
 from interbert.tasks.negatives import Negatives
+from interbert.tasks.task import best_regions
 from interbert.training.parallel import Parallel
 
 TEXTS_AT_ONCE, IMAGES_AT_ONCE = 64, 16  # a second or so of a large model on a CPU, in which no wish to stop is seen
@@ -84,9 +85,9 @@ def _image_vectors(
     found: list[Tensor] = []
     for start in range(0, len(order), IMAGES_AT_ONCE):
         give_way()
-        regions = [corpus.regions(int(image)) for image in images[order[start : start + IMAGES_AT_ONCE]]]
-        taken = [one.select(slice(0, max_regions)) if max_regions else one for one in regions]
-        found.append(_vector(model, make_batch([""] * len(taken), None, taken), "image_vector"))
+        block = images[order[start : start + IMAGES_AT_ONCE]].tolist()
+        regions = [best_regions(corpus.regions(image), max_regions) for image in block]
+        found.append(_vector(model, make_batch([""] * len(regions), None, regions), "image_vector"))
     return torch.cat(found)[torch.from_numpy(np.argsort(order)).to(found[0].device)]
 
 

@@ -32,7 +32,7 @@ from interbert.files import sha256_of, whole_file, write_json
 from interbert.model.interbert import InterBert
 from interbert.model.matching import margins
 from interbert.pretraining.batches import AnyCorpus, Belonging
-from interbert.tasks.task import measured
+from interbert.tasks.task import best_regions, measured
 from interbert.training.precision import autocast, fast_matmul
 from interbert.workers import begin_worker, threads
 
@@ -314,13 +314,9 @@ class _Worker:
         if self._stripe is None or self._stripe[0] != stripe:
             self._stripe = None  # before the next one is made: two would be twice the memory
             images = [int(image) for image in self.pairs.images[self.pairs.part(number)[1]]]
-            regions = [_taken(self.pairs.corpus.regions(image), self.pairs.max_regions) for image in images]
+            regions = [best_regions(self.pairs.corpus.regions(image), self.pairs.max_regions) for image in images]
             self._stripe = stripe, Stripe(self.model, regions, PAIRS_AT_ONCE[self.device.type])
         return self._stripe[1]
-
-
-def _taken(regions: Regions, most: int | None) -> Regions:
-    return regions if most is None or len(regions) <= most else regions.select(slice(0, most))
 
 
 def _in_this_process(pairs: Pairs, folder: Path, todo: Sequence[int]) -> Iterator[int]:

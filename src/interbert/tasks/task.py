@@ -5,24 +5,28 @@ Enters: what a run and a command give (`Given`). Leaves: batches, losses as sums
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from interbert.batch import Batch, Regions
 from interbert.config import ModelConfig
+from interbert.draws import generator_for
 from interbert.metrics import bootstrap_interval
 from interbert.model.interbert import InterBert
 from interbert.text.tokenizer import Tokenizer
 from interbert.training.parallel import Parallel
 from interbert.training.report import Shown
 from interbert.vision.provenance import ExtractorInfo
+
+Example = TypeVar("Example")
 
 
 class TaskModel(nn.Module):
@@ -55,8 +59,7 @@ class Given:
 
     def taken(self, regions: Regions) -> Regions:
         """The best `max_regions` of a picture's regions."""
-        most = self.max_regions
-        return regions if most is None or len(regions) <= most else regions.select(slice(0, most))
+        return best_regions(regions, self.max_regions)
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,36 @@ def choice_loss(scores: Tensor, batch: ChoiceBatch) -> Tensor:
     """
     assert batch.right is not None
     return cross_entropy(scores.float().view(-1, batch.choices), batch.right, reduction="sum")
+
+
+def best_regions(regions: Regions, most: int | None) -> Regions:
+    """The best so many of a picture's regions; None: all."""
+    return regions if most is None or len(regions) <= most else regions.select(slice(0, most))
+
+
+def longest_first(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Places in batches of `size`, the longest first: alike ones together, and what needs most memory at once.
+
+    >>> list(longest_first([3, 9, 4], 2))
+    [[1, 2], [0]]
+    """
+    order = sorted(range(len(lengths)), key=lambda at: -lengths[at])
+    return (order[start : start + size] for start in range(0, len(order), size))
+
+
+def drawn(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
+    """`count` of the examples that are asked while training, by the seed alone."""
+    order = torch.randperm(len(examples), generator=generator_for(seed, "validation"))
+    return [examples[at] for at in order[:count].tolist()]
+
+
+def some_of_both(right: NDArray[np.bool_], count: int) -> list[int]:
+    """The first `count` places that are right, then as many that are wrong.
+
+    >>> some_of_both(np.array([True, False, True, True]), 2)
+    [0, 2, 1]
+    """
+    return [*np.flatnonzero(right)[:count].tolist(), *np.flatnonzero(~right)[:count].tolist()]
 
 
 def mean(rows: NDArray[np.float64]) -> float:

@@ -22,12 +22,22 @@ from torch import Generator, Tensor, nn
 
 from interbert.batch import Batch, make_batch
 from interbert.config import ModelConfig
-from interbert.draws import generator_for
 from interbert.errors import InterbertError, UsageError
 from interbert.tasks.pictures import submitted
 from interbert.tasks.rows import Examples
-from interbert.tasks.task import Asked, ChoiceBatch, Given, Task, TaskModel, choice_loss, measured
+from interbert.tasks.task import (
+    Asked,
+    Given,
+    Task,
+    TaskModel,
+    choice_loss,
+    drawn,
+    longest_first,
+    measured,
+    some_of_both,
+)
 from interbert.tasks.vcr_files import CHOICES, VcrQuestion, names_of, read_vcr, text_of, write_submission
+from interbert.tasks.vcr_head import ChoiceHead, LinkedBatch, scores_of
 from interbert.tasks.vcr_reading import Choice, Fit, VcrReader
 from interbert.training.report import Shown
 
@@ -49,43 +59,6 @@ class VcrOptions:
         for name, least in (("max_tokens", 8), ("validation_questions", 1)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name}: got {getattr(self, name)}, wanted at least {least}")
-
-
-@dataclass(eq=False)
-class LinkedBatch(ChoiceBatch):
-    """Choices whose words may name regions. links: int64 [B, T], the slot of the region a word names, 0 for none."""
-
-    links: Tensor | None = None
-
-
-class ChoiceHead(nn.Module):
-    """Fused vector to one score; and what a named region adds to the word that names it, which starts as nothing."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.score = nn.Linear(config.fusion_size, 1)
-        self.link = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
-        nn.init.normal_(self.score.weight, std=config.initializer_range)
-        nn.init.zeros_(self.score.bias)
-        nn.init.zeros_(self.link.weight)
-
-
-def scores_of(model: TaskModel, batch: LinkedBatch) -> Tensor:
-    """float32 [B]: the score of every text with its picture."""
-    head, backbone = model.head, model.backbone
-    assert isinstance(head, ChoiceHead)
-    assert batch.links is not None
-    text, image = backbone.embed_text(batch), backbone.embed_image(batch)
-    assert text is not None
-    assert image is not None
-    regions = image[0].gather(1, batch.links[..., None].expand(-1, -1, image[0].shape[-1]))
-    linked = text[0] + head.link(regions) * (batch.links > 0)[..., None]
-    output = backbone.read((linked, text[1]), image, positions=1)
-    assert output.text_vector is not None
-    assert output.image_vector is not None
-    with torch.autocast(linked.device.type, enabled=False):  # scores of 8 bits would tie too often
-        fused = backbone.fusion(output.text_vector.float(), output.image_vector.float())
-        return torch.as_tensor(head.score(fused)[:, 0])
 
 
 @dataclass(frozen=True)
@@ -110,12 +83,14 @@ class Reading:
 class Part:
     """The questions of a split that can be read, and why others cannot: reason -> how many.
 
-    others: those left out for their picture, which a submission has all the same.
+    others: those left out for their picture, which a submission has all the same.  unlinked: how many are read though
+    nothing says where their objects are, so that no word is linked to a region.
     """
 
     readings: list[Reading] = field(default_factory=list)
     others: list[Reading] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+    unlinked: int = 0
 
     @property
     def questions(self) -> list[VcrQuestion]:
@@ -166,6 +141,9 @@ class Vcr(Task):
             if part.stand_ins:
                 log.warning("%d of the %s questions are read without their picture, with regions made of its objects' "
                             "classes and boxes", part.stand_ins, split)  # fmt: skip
+            if part.unlinked:
+                log.warning("%d of the %s questions have no readable metadata: no word of theirs is linked to a region",
+                            part.unlinked, split)  # fmt: skip
             if not part.readings:
                 raise InterbertError(
                     f"no question of the {split} split is left: {', '.join(part.left_out)}. Where there are no "
@@ -182,6 +160,7 @@ class Vcr(Task):
                 continue
             readable, picture = self.reader.find(question, part.left_out)
             (part.readings if readable else part.others).append(Reading(question, picture))
+            part.unlinked += readable and picture is not None and self.reader.metadata_of(question, picture) is None
         return part
 
     @cached_property
@@ -269,16 +248,14 @@ class Vcr(Task):
         return [AskedChoice(at, group, choice, self.reader.fit(choice)) for at, group, choice in asked]
 
     def _probabilities(self, model: TaskModel, asked: Sequence[AskedChoice], questions: int) -> NDArray[np.float64]:
-        order = sorted(asked, key=lambda one: -one.fit.positions)
         found = np.full((questions, 1 + CHOICES, CHOICES), np.nan)
         device = next(model.parameters()).device
         with torch.inference_mode():
-            for start in range(0, len(order), BATCH):
-                which = order[start : start + BATCH]
-                batch = self._batch([one.choice for one in which]).to(device)
+            for which in longest_first([one.fit.positions for one in asked], BATCH):
+                batch = self._batch([asked[at].choice for at in which]).to(device)
                 probabilities = scores_of(model, batch).view(-1, CHOICES).softmax(-1).double().cpu().numpy()
-                for one, row in zip(which, probabilities, strict=True):
-                    found[one.question, one.group] = row
+                for at, row in zip(which, probabilities, strict=True):
+                    found[asked[at].question, asked[at].group] = row
         return found
 
     def validate(self, model: TaskModel) -> dict[str, float]:
@@ -294,8 +271,7 @@ class Vcr(Task):
         if "validation" not in self.found.splits:
             return []
         known = [one for one in self.part("validation").readings if one.question.answer is not None]
-        order = torch.randperm(len(known), generator=generator_for(self.given.seed, "validation")).tolist()
-        return [known[at] for at in order[: self.options.validation_questions]]
+        return drawn(known, self.options.validation_questions, self.given.seed)
 
     def evaluate(self, model: TaskModel, asked: Asked) -> dict[str, Any]:
         """Q->A, QA->R and Q->AR of a split; asked.submission: the leaderboard's csv of all its questions."""
@@ -319,6 +295,7 @@ class Vcr(Task):
             "questions": len(part.readings),
             "with_rationales": sum(bool(question.rationales) for question in part.questions),
             "stand_ins": part.stand_ins,
+            "unlinked": part.unlinked,
             **self._cut([one.fit for one in choices], asked.split),
             "left_out": part.left_out.total() + sum(self.found.left_out.values()),
             "left_out_because": dict(part.left_out),
@@ -337,8 +314,7 @@ class Vcr(Task):
         readings = self._validated()
         said = self.predict(model, readings)[:, 0].argmax(-1)
         right = np.array([one.question.answer for one in readings]) == said
-        chosen = np.concatenate([np.flatnonzero(right)[:count], np.flatnonzero(~right)[:count]])
-        return [self._shown(readings[at], int(said[at]), bool(right[at])) for at in chosen.tolist()]
+        return [self._shown(readings[at], int(said[at]), bool(right[at])) for at in some_of_both(right, count)]
 
     def _shown(self, reading: Reading, said: int, right: bool) -> Shown:
         question, picture = reading.question, reading.picture

@@ -19,7 +19,7 @@ from interbert.batch import Regions
 from interbert.tasks.pictures import StoredPictures
 from interbert.tasks.task import Given
 from interbert.tasks.texts import kept_lengths
-from interbert.tasks.vcr_files import Tokens, VcrQuestion, named, names_of, read_metadata
+from interbert.tasks.vcr_files import Metadata, Tokens, VcrQuestion, named, names_of, read_metadata
 from interbert.vision.boxes import box_iou
 
 SAME_OBJECT = 0.5  # IoU from which a region is the one of an object's box
@@ -127,7 +127,7 @@ class VcrReader:
             return Scene(regions, self._slots(question, picture, regions))
         if not question.objects:
             return Scene(self.pictures.regions(None), {})
-        found, make = read_metadata(question, self.metadata), self.pictures.stand_ins.regions
+        found, make = self.metadata_of(question, None), self.pictures.stand_ins.regions
         if found is None:
             regions = make(question.objects)
         else:
@@ -135,9 +135,13 @@ class VcrReader:
         regions = self.given.taken(regions)
         return Scene(regions, {at: at + 1 for at in range(len(regions))})
 
+    def metadata_of(self, question: VcrQuestion, picture: str | None) -> Metadata | None:
+        """Where the question's objects are, as its json says, also one beside its picture; None where there is none."""
+        return read_metadata(question, [*self.metadata, *([] if picture is None else self.pictures.folders(picture))])
+
     def _slots(self, question: VcrQuestion, picture: str, regions: Regions) -> dict[int, int]:
         """The slot of the region that overlaps each object's box most, where it does enough; none without metadata."""
-        found = read_metadata(question, [*self.metadata, *self.pictures.folders(picture)])
+        found = self.metadata_of(question, picture)
         if found is None or not len(found.boxes) or not len(regions):
             return {}
         scale = np.array(regions.image_size, np.float32) / np.array(found.image_size, np.float32)

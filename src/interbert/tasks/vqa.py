@@ -22,11 +22,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits, gelu
 
 from interbert.batch import Batch, make_batch
 from interbert.config import ModelConfig
-from interbert.draws import generator_for
 from interbert.errors import InterbertError, UsageError
 from interbert.tasks.pictures import StoredPictures, submitted
 from interbert.tasks.rows import Examples
-from interbert.tasks.task import Asked, Given, Task, TaskModel, measured
+from interbert.tasks.task import Asked, Given, Task, TaskModel, drawn, longest_first, measured, some_of_both
 from interbert.tasks.vqa_answers import answer_vocabulary, official_score, soft_targets, summary
 from interbert.tasks.vqa_files import Question, read_questions, write_submission
 from interbert.training.report import Picture, Shown
@@ -209,12 +208,10 @@ class Vqa(Task):
 
     def predict(self, model: TaskModel, asked: Sequence[Asking]) -> list[str]:
         """The most probable answer to each question."""
-        order = sorted(range(len(asked)), key=lambda at: -self._size(asked[at]))
         said = [""] * len(asked)
         device = next(model.parameters()).device
         with torch.inference_mode():
-            for start in range(0, len(order), BATCH):
-                which = order[start : start + BATCH]
+            for which in longest_first([self._size(one) for one in asked], BATCH):
                 logits = answer_logits(model, self._batch([asked[at] for at in which]).to(device))
                 for at, place in zip(which, logits.argmax(-1).tolist(), strict=True):
                     said[at] = self.answers[place]
@@ -232,8 +229,7 @@ class Vqa(Task):
         if "validation" not in self.found.splits:
             return []
         asked = [one for one in self.part("validation").asked if one.question.answers]
-        order = torch.randperm(len(asked), generator=generator_for(self.given.seed, "validation"))
-        return [asked[at] for at in order[: self.options.validation_questions].tolist()]
+        return drawn(asked, self.options.validation_questions, self.given.seed)
 
     def _scores(self, asked: Sequence[Asking], said: Sequence[str]) -> list[float]:
         return [official_score(answer, one.question.answers) for one, answer in zip(asked, said, strict=True)]
@@ -277,8 +273,7 @@ class Vqa(Task):
         asked = self._validated()
         said = self.predict(model, asked)
         right = np.array(self._scores(asked, said), np.float64) >= 0.5
-        chosen = np.concatenate([np.flatnonzero(right)[:count], np.flatnonzero(~right)[:count]])
-        return [self._shown(asked[at], said[at], bool(right[at])) for at in chosen.tolist()]
+        return [self._shown(asked[at], said[at], bool(right[at])) for at in some_of_both(right, count)]
 
     def _shown(self, asking: Asking, said: str, right: bool) -> Shown:
         people = ", ".join(f"{answer} ({count})" for answer, count in Counter(asking.question.answers).most_common(3))
