@@ -30,6 +30,8 @@ from interbert.files import whole_file
 Resolve = Callable[[str, int], list[str]]
 _MOVED = (301, 302, 303, 307, 308)
 _CHUNK = 1 << 16
+_AS_GIVEN = "/%:@!$&'()*+,;=~-._?[]"  # what a path or query may hold unquoted, percent signs of quoted ones included
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # IPv6 addresses that a gateway takes to an IPv4 one
 _PORTS = {"http": 80, "https": 443}
 _AGENT = {"User-Agent": "interbert", "Accept": "image/*", "Accept-Encoding": "identity", "Connection": "close"}
 
@@ -70,9 +72,6 @@ def is_public(address: str) -> bool:
     return at.is_global and not at.is_multicast and not at.is_reserved
 
 
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-
-
 class Downloader:
     """Fetches pictures. resolve, may_reach: how hosts are looked up, and which addresses may be connected to."""
 
@@ -92,7 +91,7 @@ class Downloader:
             found = self._ask(place, deadline)
             if isinstance(found, bytes):
                 return found, _suffix(found)
-            place = urljoin(place, found)
+            place = found
         raise DownloadError(f"more than {self.limits.max_redirects} redirections")
 
     def _ask(self, address: str, deadline: float) -> bytes | str:
@@ -106,7 +105,7 @@ class Downloader:
             answer = connection.getresponse()
             moved = answer.getheader("Location")
             if answer.status in _MOVED and moved:
-                return moved
+                return urljoin(address, moved)
             if answer.status != 200:
                 raise DownloadError(f"the host says {answer.status} {answer.reason}")
             return self._read(answer, deadline)
@@ -154,14 +153,11 @@ class Downloader:
             raise DownloadError(
                 f"host '{host}' is at {refused[0] if refused else 'no'} address: not on the open internet"
             )
-        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._") + (
-            f"?{quote(parts.query, safe=_QUERY)}" if parts.query else ""
+        asked = quote(parts.path or "/", safe=_AS_GIVEN) + (
+            f"?{quote(parts.query, safe=_AS_GIVEN)}" if parts.query else ""
         )
         seconds = max(0.01, deadline - time.monotonic())
-        return (_Plain if scheme == "http" else _Secure)(host, port, found[0], seconds), path
-
-
-_QUERY = "/%:@!$&'()*+,;=~-._?[]"
+        return (_Plain if scheme == "http" else _Secure)(host, port, found[0], seconds), asked
 
 
 class _Plain(http.client.HTTPConnection):
@@ -230,13 +226,16 @@ def fetch_pictures(
         return address, path
 
     missing = [address for address in wanted if address not in files]
-    with ThreadPoolExecutor(at_once) as pool:
+    pool = ThreadPoolExecutor(at_once)
+    try:
         results = pool.map(fetched, missing)
         for address, result in tqdm(results, "fetching", len(missing), disable=not progress, unit=" pictures"):
             if isinstance(result, Path):
                 files[address] = result
             else:
                 failed[address] = result
+    finally:
+        pool.shutdown(cancel_futures=True)  # stopped: what is being fetched is finished, the others are not begun
     return files, failed
 
 
