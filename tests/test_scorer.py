@@ -17,6 +17,7 @@ from interbert.batch import Regions, make_batch
 from interbert.config import MATCH_CLASS, ModelConfig
 from interbert.errors import InterbertError
 from interbert.model.interbert import InterBert
+from interbert.scoring.calibration import RAW
 from interbert.scoring.scorer import Scorer, TextsCut, load
 from interbert.text.tokenizer import Tokenizer
 from interbert.vision.extractor import EXTRACTORS, Extractor
@@ -145,6 +146,23 @@ def test_ranking_puts_the_best_first_and_ties_in_their_order(scorer: Scorer) -> 
     wanted = [0, 2, 1] if scores[0] > scores[1] else [1, 0, 2]
     assert [one["corpus_id"] for one in found] == wanted
     assert [one["score"] for one in found] == pytest.approx(sorted([*scores, scores[0]], reverse=True), abs=1e-6)
+
+
+def test_scores_are_those_of_the_calibration_and_margins_stay_as_they_are(scorer: Scorer) -> None:
+    pairs = [(text, some_regions(4)) for text in ("dogs", "a red cat", "two")]
+    margins = scorer.margins(pairs)
+    scorer.calibration = replace(RAW, slope=0.5, logits=(-1.0,))
+    np.testing.assert_allclose(scorer.predict(pairs), 1 / (1 + np.exp(1 - 0.5 * margins)), rtol=1e-6)
+    np.testing.assert_array_equal(scorer.margins(pairs), margins)
+
+
+def test_scores_that_tie_close_to_1_are_ranked_by_their_margins(scorer: Scorer) -> None:
+    pictures = [some_regions(count) for count in range(3, 9)]
+    wanted = [one["corpus_id"] for one in scorer.rank("dogs", pictures)]
+    scorer.calibration = replace(RAW, logits=(40.0,))
+    found = scorer.rank("dogs", pictures)
+    assert [one["corpus_id"] for one in found] == wanted
+    assert {one["score"] for one in found} == {1.0}
 
 
 def test_texts_are_ranked_for_a_picture_and_returned_when_asked(scorer: Scorer) -> None:

@@ -34,6 +34,16 @@ def test_many_texts_get_the_ids_that_each_gets_alone():
     assert tokenizer.encode_many(texts, 8) == [tokenizer.encode(text, 8) for text in texts]
 
 
+def test_pieces_stand_at_the_characters_of_the_text():
+    tokenizer, text = tiny_tokenizer(), "Caf\u00e9s: two DOGS"
+    ids, places = tokenizer.encode_places(text)
+    assert ids == tokenizer.encode(text)
+    assert [text[begin:end] for begin, end in places[-4:]] == ["two", "DOG", "S", ""]
+    assert places[0] == places[-1] == (0, 0)
+    cut = tokenizer.encode_places(text, max_tokens=3)
+    assert cut == ([*ids[:2], tokenizer.sep_id], [*places[:2], (0, 0)])
+
+
 def test_a_special_piece_written_in_a_text_is_only_text():
     tokenizer = tiny_tokenizer()
     assert tokenizer.mask_id not in tokenizer.encode("a [MASK] dog")[1:-1]

@@ -48,7 +48,8 @@ scorer.predict([("two dogs play", "dogs.jpg")])
 ## Intended use
 
 Ranking pictures for a text or texts for a picture, of the kind that the model was trained on, and as a start for
-training on other data. A score compares; it is no calibrated probability, and no ground for a decision about people.
+training on other data. A score compares; it is a probability only where labelled pairs made it one (the run then has a
+`calibration.json`), and no ground for a decision about people.
 What the pictures and texts of the training data leave out or get wrong, the model does too.
 
 ## Licence

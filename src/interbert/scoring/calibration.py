@@ -152,7 +152,8 @@ def isotonic(margins: Numbers, true: Truth) -> Calibration:
     ends = [margins.min(), margins.max()]
     values, of = np.unique(np.concatenate([margins, ends]), return_inverse=True)
     counts = np.bincount(of).astype(np.float64)
-    blocks = pooled(np.bincount(of, np.concatenate([true, [True, False]])), counts)
+    matches = np.bincount(of, np.concatenate([true, [True, False]])).astype(np.float64)
+    blocks = pooled(matches, counts)
     starts = np.cumsum(blocks[:, 0].astype(np.int64)) - blocks[:, 0].astype(np.int64)
     middles = np.add.reduceat(counts * values, starts) / np.add.reduceat(counts, starts)
     knots = tuple(middles.tolist()), tuple(logit(blocks[:, 1]).tolist())
