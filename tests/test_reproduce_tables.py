@@ -136,6 +136,13 @@ def test_data_that_are_not_there_are_missing_cells(tmp_path: Path) -> None:
     assert missing["InterBERT / Avg."]
 
 
+def test_regions_that_are_there_are_not_extracted_again(tmp_path: Path) -> None:
+    data = small_data(tmp_path / "data", "flickr8k/regions/store.json")
+    (table,) = made("small", "table4", data=data)
+    (store,) = [step for step in steps_of(table.cells) if step.name == "regions/flickr8k"]
+    assert store.command() == ["interbert", "store", "info", str(data / "flickr8k" / "regions")]
+
+
 def test_questions_without_a_training_part_are_split(tmp_path: Path) -> None:
     data = small_data(tmp_path / "data", "vcr/gd_vcr_val.jsonl")
     (table,) = made("small", "table3", data=data)

@@ -6,25 +6,23 @@ from pathlib import Path
 
 from interbert.errors import UsageError
 from interbert.reproduce.cost import Machine
-from interbert.reproduce.places import Place
+from interbert.reproduce.places import Place, pictures_of
 from interbert.reproduce.setting import Pairs, Setting, Source
-from interbert.reproduce.steps import Build, Extract
+from interbert.reproduce.steps import Build, Extract, Step, Stored
 
-MACHINE = Machine("8 GPUs that reach 50 TFLOP/s each", 4e14)
-PICTURE_OPERATIONS = 5e11  # of the bottom-up detector
+MACHINE = Machine("8 GPUs that reach 50 TFLOP/s each, pictures read by 48 cores of 50 GFLOP/s", 4e14)
+CORES = Machine("48 cores", 2.4e12)
+PICTURE_OPERATIONS = 2e12  # of the bottom-up detector, which works on cores
 LAYOUT = (
-    "cc/, sbu/, coco/ and flickr30k/, each with captions and images/; vqa/ with the challenge's files; vcr/ with "
-    "train.jsonl, val.jsonl and vcr1images/; glue/CoLA, SST-2, STS-B and RTE; bert-base-uncased/; bottom-up/, which "
-    "interbert convert bottom-up makes"
+    "cc/, sbu/, coco/ and flickr30k/, each with captions and images/ or regions/; vqa/ with the challenge's files; "
+    "vcr/ with train.jsonl, val.jsonl and vcr1images/; glue/CoLA, SST-2, STS-B and RTE; bert-base-uncased/; "
+    "bottom-up/, which interbert convert bottom-up makes"
 )
 
 
 def paper(root: Path, data: Path | None, seeds: int) -> Setting:
     """Conceptual Captions, SBU and COCO; Flickr30K, VQA 2.0, VCR, GLUE."""
     place = Place(data)
-    wanted = ("bottom-up", "bert-base-uncased", "flickr30k", "cc", "sbu", "coco")
-    if missing := place.missing(*(place / name for name in wanted)):
-        raise UsageError(f"{missing}; --data wants {LAYOUT}")
     coco = _regions(root, place, "coco", 204_000, most=100)
     flickr = _flickr(root, place)
     corpora = tuple(
@@ -32,6 +30,10 @@ def paper(root: Path, data: Path | None, seeds: int) -> Setting:
         for store in (_regions(root, place, "cc", 3_300_000), _regions(root, place, "sbu", 890_000), coco)
     )
     bert = place / "bert-base-uncased"
+    files = [path for corpus in (*corpora, flickr) for path in (corpus.captions, pictures_of(corpus.store))]
+    detector = [place / "bottom-up"] if any(isinstance(one.store, Extract) for one in (*corpora, flickr)) else []
+    if missing := place.missing(bert, *files, *detector):
+        raise UsageError(f"{missing}; --data wants {LAYOUT}")
     return Setting(
         scale="paper",
         about="the paper's own model, recipe and data",
@@ -53,19 +55,20 @@ def paper(root: Path, data: Path | None, seeds: int) -> Setting:
 
 def _regions(
     root: Path, place: Place, name: str, pictures: int, least: int = 10, most: int = 36, images: str = "images"
-) -> Extract:
-    return Extract(
+) -> Extract | Stored:
+    wanted = Extract(
         name=f"regions/{name}",
         root=root,
         images=place / name / images,
         extractor=f"bottom-up:{place / 'bottom-up'}",
         min_regions=least,
         max_regions=most,
-        cost=MACHINE.passes(pictures * PICTURE_OPERATIONS),
+        cost=CORES.passes(pictures * PICTURE_OPERATIONS),
     )
+    return place.regions(wanted)
 
 
-def _corpus(place: Place, store: Extract, settings: tuple[str, ...] = (), leave_out: tuple[Build, ...] = ()) -> Build:
+def _corpus(place: Place, store: Step, settings: tuple[str, ...] = (), leave_out: tuple[Build, ...] = ()) -> Build:
     name = store.name.removeprefix("regions/")
     captions, kind = place.captions(name)
     return Build(
@@ -100,7 +103,7 @@ def _retrieval(flickr: Build) -> Source:
     )
 
 
-def _vqa(place: Place, coco: Extract) -> Source:
+def _vqa(place: Place, coco: Step) -> Source:
     return Source(
         "VQA 2.0's validation questions (test-dev is scored by the challenge alone)",
         place / "vqa",
@@ -121,7 +124,7 @@ def _vcr(root: Path, place: Place) -> Source:
         place / "vcr",
         (store,),
         store.folder,
-        missing=place.missing(place / "vcr" / "train.jsonl", store.images),
+        missing=place.missing(place / "vcr" / "train.jsonl", pictures_of(store)),
         examples=426_000,
         pairs=4,
         tested=212_000,

@@ -7,9 +7,9 @@ from pathlib import Path
 from interbert.errors import UsageError
 from interbert.reproduce.cost import Cost, Machine
 from interbert.reproduce.generated import SplitQuestions
-from interbert.reproduce.places import Place
+from interbert.reproduce.places import Place, pictures_of
 from interbert.reproduce.setting import Pairs, Setting, Source
-from interbert.reproduce.steps import Build, Extract
+from interbert.reproduce.steps import Build, Extract, Step, Stored
 
 MACHINE = Machine("2 cores", 2e11)  # what pretraining of the preset `small` reaches on two cores with bf16
 PICTURE_SECONDS = 0.1  # of the embedded detector on two cores
@@ -24,7 +24,7 @@ def small(root: Path, data: Path | None, seeds: int) -> Setting:
     """Flickr8k for pairs; what else is not there is left out of the tables."""
     place = Place(data)
     corpus = _corpus(root, place)
-    if missing := place.missing(corpus.captions, corpus.store.images):
+    if missing := place.missing(corpus.captions, pictures_of(corpus.store)):
         raise UsageError(f"{missing}; --data wants {LAYOUT}")
     pairs = Pairs("Flickr8k's training pictures", (corpus,), examples=19_928, words=14, regions=21)
     return Setting(
@@ -47,8 +47,8 @@ def small(root: Path, data: Path | None, seeds: int) -> Setting:
     )
 
 
-def _regions(root: Path, place: Place, name: str, pictures: int, mirrored: bool = False) -> Extract:
-    return Extract(
+def _regions(root: Path, place: Place, name: str, pictures: int, mirrored: bool = False) -> Extract | Stored:
+    wanted = Extract(
         name=f"regions/{name}",
         root=root,
         images=place / name / "images",
@@ -57,6 +57,7 @@ def _regions(root: Path, place: Place, name: str, pictures: int, mirrored: bool 
         mirrored=mirrored,
         cost=Cost(seconds=pictures * PICTURE_SECONDS * (2 if mirrored else 1)),
     )
+    return place.regions(wanted)
 
 
 def _corpus(root: Path, place: Place) -> Build:
@@ -96,7 +97,7 @@ def _vqa(root: Path, place: Place) -> Source:
         (store,),
         store.folder,
         settings=("batch_size=8", "options.min_occurrences=1"),
-        missing=place.missing(place / "coco" / "vqa.jsonl", store.images),
+        missing=place.missing(place / "coco" / "vqa.jsonl", pictures_of(store)),
         too_few="too few questions have their pictures here to judge by them",
         examples=53,
         tested=13,
@@ -104,7 +105,7 @@ def _vqa(root: Path, place: Place) -> Source:
     )
 
 
-def _vcr(root: Path, place: Place, pictures: Extract) -> Source:
+def _vcr(root: Path, place: Place, pictures: Step) -> Source:
     """VCR's own two files, or one of validation questions, split by picture. Its stills are not public: stand-ins."""
     folder = place / "vcr"
     missing, there = place.missing(folder / "train.jsonl", folder / "val.jsonl"), sorted(folder.glob("*_val.jsonl"))

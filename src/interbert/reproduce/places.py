@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from interbert.reproduce.setting import Source
+from interbert.reproduce.steps import Extract, Step, Stored
 
 CAPTIONS = (  # a captions file's name -> its format
     ("captions.jsonl", "jsonl"),
@@ -19,6 +20,11 @@ GLUE_SIZES = {  # task -> folder, training and dev sentences, tokens of one
     "stsb": ("STS-B", 5_749, 1_500, 31),
     "rte": ("RTE", 2_490, 277, 70),
 }
+
+
+def pictures_of(store: Step) -> Path:
+    """What must be there for the regions of a store."""
+    return store.images if isinstance(store, Extract) else store.folder
 
 
 class Place:
@@ -40,6 +46,13 @@ class Place:
         """The captions of the folder `name` and their format; where there are none, the first name that could be."""
         found = [(path, kind) for pattern, kind in CAPTIONS for path in sorted((self / name).glob(pattern))]
         return found[0] if found else (self / name / CAPTIONS[0][0], CAPTIONS[0][1])
+
+    def regions(self, wanted: Extract) -> Extract | Stored:
+        """The region store in the folder of the pictures, regions/, where there is one; else what extracts them."""
+        path = wanted.images.parent / "regions"
+        if self.given and path.is_dir():
+            return Stored(name=wanted.name, root=wanted.root, path=path)
+        return wanted
 
     def glue(self) -> dict[str, Source]:
         """GLUE's four folders in glue/."""

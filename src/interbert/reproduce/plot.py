@@ -13,7 +13,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46.0, 466.0, 40.0, 190.0
 
 def plot(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[Figure]]) -> str:
     """rows: a figure for each of the columns; what is missing leaves a gap. "" where all is missing."""
-    bounds = [
+    bounds: list[float] = [
         bound
         for figures in rows.values()
         for one in figures

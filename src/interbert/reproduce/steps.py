@@ -98,12 +98,33 @@ class Extract(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stored(Step):
+    """A region store that is there."""
+
+    path: Path
+
+    @property
+    def folder(self) -> Path:
+        """The store."""
+        return self.path
+
+    def command(self) -> list[str]:
+        """`interbert store info`."""
+        return ["interbert", "store", "info", str(self.path)]
+
+    def do(self, progress: bool) -> dict[str, Any]:
+        """Looks at it."""
+        with RegionStore(self.path) as store:
+            return {"pictures": len(store), "extractor": store.extractor.name}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Build(Step):
     """A corpus. bert: whose vocabulary.  settings: of `BuildOptions`.  leave_out: corpora of test pictures."""
 
     captions: Path
     format: str
-    store: Extract
+    store: Step
     bert: str
     settings: tuple[str, ...] = ()
     leave_out: tuple[Build, ...] = ()
