@@ -163,7 +163,7 @@ def exact_against_padded(searcher: Searcher, count: int, rounds: int) -> dict[st
     regions = selection.regions[which][first]
     seconds, found = seconds_of(
         {
-            "interbert": lambda: searcher.exact_scores([TOPIC], pictures, regions)[0],
+            "interbert": lambda: searcher.scorer.probabilities(searcher.exact_margins([TOPIC], pictures, regions)[0]),
             "padded, 32 at a time": cross_encoder(searcher, pictures, 32),
             "padded, one by one": cross_encoder(searcher, pictures, 1),
         },

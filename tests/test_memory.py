@@ -17,8 +17,8 @@ def kept(memory: ScoreMemory, topic: str, *pictures: int, model: str = "m") -> N
 
 
 def known(memory: ScoreMemory, topic: str, model: str = "m") -> dict[int, float]:
-    pictures, scores = memory.scores(model, topic)
-    return dict(zip(pictures.tolist(), scores.round(4).tolist(), strict=True))
+    pictures, margins = memory.margins(model, topic)
+    return dict(zip(pictures.tolist(), margins.round(4).tolist(), strict=True))
 
 
 def test_scores_come_back_for_their_model_and_topic(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_damaged_scores_are_computed_again(tmp_path: Path, caplog: pytest.LogCap
     memory = ScoreMemory(tmp_path / "scores.sqlite")
     kept(memory, "a", 1, 2)
     with sqlite3.connect(tmp_path / "scores.sqlite") as connection:
-        connection.execute("UPDATE topics SET scores = zeroblob(8)")
+        connection.execute("UPDATE topics SET margins = zeroblob(8)")
     connection.close()
     assert known(memory, "a") == {}
     assert "are damaged; they are computed again" in caplog.text

@@ -17,6 +17,7 @@ from interbert.recall.index import open_index
 from interbert.recall.measuring import measure, measure_if_unknown
 from interbert.recall.search import Answer, Question, Searcher, alone_query, open_searcher
 from interbert.recall.sqlite_store import SqliteStore
+from interbert.scoring.calibration import Calibration
 from interbert.scoring.scorer import TextsCut
 
 TOPIC = "two red dogs"
@@ -90,6 +91,15 @@ def test_a_filter_is_passed_first(searcher: Searcher, computed: list[int]) -> No
     with pytest.raises(UsageError, match="did you mean 'price'"):
         searcher.recall(TOPIC, Question(where="prize < 3"))
     assert searcher.recall(TOPIC, Question(where="price < 0")).hits == []
+
+
+def test_scores_are_calibrated_as_the_run_is_and_the_order_stays(searcher: Searcher) -> None:
+    raw = scores_of(searcher.recall(TOPIC, EVERY))
+    searcher.scorer.calibration = Calibration("line", (0.0,), (-1.0,), 0.5)
+    found = scores_of(searcher.recall(TOPIC, EVERY))
+    assert list(found) == list(raw)
+    margins = np.log(np.array(list(raw.values()))) - np.log1p(-np.array(list(raw.values())))
+    np.testing.assert_allclose(list(found.values()), 1 / (1 + np.exp(1 - margins / 2)), atol=1e-4)
 
 
 def test_many_topics_give_what_each_gives(searcher: Searcher, computed: list[int]) -> None:
@@ -183,7 +193,7 @@ def test_a_topic_that_says_nothing_is_refused(searcher: Searcher, topic: str, sa
 
 
 def test_a_long_topic_is_cut_and_that_is_said(searcher: Searcher) -> None:
-    with pytest.warns(TextsCut, match="1 of 1 topics are longer than 24 tokens"):
+    with pytest.warns(TextsCut, match="1 of 1 texts are longer than 24 tokens"):
         searcher.recall("a dog " * 20, EVERY)
 
 

@@ -135,6 +135,7 @@ def index(
     help="Every product gets the full score, or the best --candidates by pictures and topic read alone.",
 )
 @click.option("--candidates", default=200, show_default=True, type=click.IntRange(1), help="Of a cascade.")
+@click.option("--raw", is_flag=True, help="Scores as the model gives them, also where the run is calibrated.")
 @click.option("--at-version", type=int, help="Of the index.  [default: the newest]")
 @click.option("--from", "run", help="The model the index was made with.  [default: where it was then]")
 @click.option("--revision", help="Of an id on the hub.")
@@ -148,6 +149,7 @@ def recall(
     where: str | None,
     mode: Literal["exact", "cascade"],
     candidates: int,
+    raw: bool,
     at_version: int | None,
     run: str | None,
     revision: str | None,
@@ -165,7 +167,7 @@ def recall(
         raise UsageError("wanted a TOPIC or --topics FILE" + ("" if topic is None else ", not both"))
     asked = [topic] if topic is not None else _lines(topics) if topics is not None else []
     question = Question(threshold, mode, top_k, where, candidates)
-    searcher = open_searcher(index, run, revision, at_version)
+    searcher = open_searcher(index, run, revision, at_version, calibrated=not raw)
     if mode == "cascade":
         measure_if_unknown(searcher, screen.progress)
     answers = searcher.recall_all(asked, question, screen.progress)

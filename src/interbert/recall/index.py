@@ -67,10 +67,17 @@ def open_index(folder: str | Path) -> SqliteStore:
     return SqliteStore(folder)
 
 
-def scorer_of(store: ProductStore, place: Path, run: str | Path | None = None, revision: str | None = None) -> Scorer:
+def scorer_of(
+    store: ProductStore,
+    place: Path,
+    run: str | Path | None = None,
+    revision: str | None = None,
+    *,
+    calibrated: bool = True,
+) -> Scorer:
     """The model that an index was made with, from where it was, or from `run`.
 
-    place: the index's folder, which the recorded place may be relative to.
+    place: the index's folder, which the recorded place may be relative to.  calibrated: as of `load`.
     Raises InterbertError where it is not there or has other weights.
     """
     facts = store.facts
@@ -85,7 +92,7 @@ def scorer_of(store: ProductStore, place: Path, run: str | Path | None = None, r
             f"the model of index '{place}' is not where it was ({error}); say where with --from"
         ) from error
     _check_weights(facts, sha256_of(folder / "model.safetensors"), place, folder)
-    return load(folder)
+    return load(folder, calibrated=calibrated)
 
 
 def index_catalogue(

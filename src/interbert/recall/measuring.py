@@ -52,8 +52,8 @@ def measure(
     bar = tqdm(_groups(asked), "measuring", disable=None if progress else True, delay=1, leave=False)
     at = 0
     for group in bar:
-        scores = searcher.exact_scores(group, sample, regions)
-        for topic, of_topic in zip(group, scores, strict=True):
+        margins = searcher.exact_margins(group, sample, regions)
+        for topic, of_topic in zip(group, margins, strict=True):
             best = np.argsort(-of_topic, kind="stable")[: ranks.shape[1]]
             ranks[at] = _alone_ranks(searcher, topic, sample)[best]
             at += 1

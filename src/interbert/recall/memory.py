@@ -1,7 +1,7 @@
-"""What an index remembers of its searches, in one SQLite file that may be deleted: scores of topics, and measurements.
+"""What an index remembers of its searches, in one SQLite file that may be deleted: margins of topics, and measurements.
 
-A score is of (the model's weights, a topic, a picture); a product that changes its title keeps it, one that changes its
-picture has another. The topics that were asked for longest ago are forgotten first.
+A margin is of (the model's weights, a topic, a picture), before any calibration: a product that changes its title keeps
+it, one that changes its picture has another. The topics that were asked for longest ago are forgotten first.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ MOST_BYTES = 256 << 20
 _APPLICATION, _FORMAT = 0x49424D45, 1  # "IBME"
 _TABLES = (
     "CREATE TABLE topics (key BLOB PRIMARY KEY, used INTEGER NOT NULL, bytes INTEGER NOT NULL, pictures BLOB NOT NULL,"
-    " scores BLOB NOT NULL, checksum INTEGER NOT NULL)",
+    " margins BLOB NOT NULL, checksum INTEGER NOT NULL)",
     "CREATE TABLE measurements (number INTEGER PRIMARY KEY, model TEXT NOT NULL, created TEXT NOT NULL,"
     " version INTEGER NOT NULL, topics INTEGER NOT NULL, pictures INTEGER NOT NULL, all_pictures INTEGER NOT NULL,"
     " ranks BLOB NOT NULL)",
 )
-_PICTURE, _SCORE, _RANK = np.dtype("<u4"), np.dtype("<f4"), np.dtype("<i4")
+_PICTURE, _MARGIN, _RANK = np.dtype("<u4"), np.dtype("<f4"), np.dtype("<i4")
 _NEXT = "(SELECT coalesce(max(used), 0) + 1 FROM topics)"
 
 
@@ -75,7 +75,7 @@ class Measurement:
 
 
 class ScoreMemory:
-    """Remembered scores, at most about `most_bytes` of them. Where the file cannot be used, that is said once."""
+    """Remembered margins, at most about `most_bytes` of them. Where the file cannot be used, that is said once."""
 
     def __init__(self, path: Path, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes, self._usable = most_bytes, True
@@ -83,27 +83,27 @@ class ScoreMemory:
         with self._or_without():
             self._database.create()
 
-    def scores(self, model: str, topic: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Pictures, int64 [n] ascending, and their scores, float32 [n], as far as they are known."""
+    def margins(self, model: str, topic: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Pictures, int64 [n] ascending, and their margins, float32 [n], as far as they are known."""
         key = _key(model, topic)
         with self._or_without():
-            found = self._database.rows("SELECT pictures, scores, checksum FROM topics WHERE key = ?", (key,))
+            found = self._database.rows("SELECT pictures, margins, checksum FROM topics WHERE key = ?", (key,))
             if found:
-                pictures, scores, checksum = found[0]
-                if crc32(pictures + scores) == checksum:
+                pictures, margins, checksum = found[0]
+                if crc32(pictures + margins) == checksum:
                     with self._database.transaction() as connection:
                         connection.execute(f"UPDATE topics SET used = {_NEXT} WHERE key = ?", (key,))  # noqa: S608
-                    return np.frombuffer(pictures, _PICTURE).astype(np.int64), np.frombuffer(scores, _SCORE).copy()
+                    return np.frombuffer(pictures, _PICTURE).astype(np.int64), np.frombuffer(margins, _MARGIN).copy()
                 log.warning("'%s': remembered scores are damaged; they are computed again", self._database.path)
                 with self._database.transaction() as connection:
                     connection.execute("DELETE FROM topics WHERE key = ?", (key,))
         return np.empty(0, np.int64), np.empty(0, np.float32)
 
-    def keep(self, model: str, topic: str, pictures: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
-        """Remembers scores beside those that are known, and forgets the oldest topics where there are too many."""
-        before, known = self.scores(model, topic)
+    def keep(self, model: str, topic: str, pictures: NDArray[np.int64], margins: NDArray[np.float32]) -> None:
+        """Remembers margins beside those that are known, and forgets the oldest topics where there are too many."""
+        before, known = self.margins(model, topic)
         every, first = np.unique(np.concatenate([pictures, before]), return_index=True)
-        values = np.concatenate([scores, known])[first].astype(_SCORE).tobytes()
+        values = np.concatenate([margins, known])[first].astype(_MARGIN).tobytes()
         numbers, size = every.astype(_PICTURE).tobytes(), 8 * len(every)
         if size > self._most_bytes:
             log.info("the %d scores of '%.40s' are more than are remembered", len(every), topic)

@@ -8,7 +8,6 @@ find. Answers come as pictures are scored: pictures with equally many regions to
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,7 @@ from interbert.recall.filters import Filter, parse
 from interbert.recall.index import open_index, scorer_of
 from interbert.recall.memory import ScoreMemory
 from interbert.recall.store import Cell, Product, ProductStore, Selection
-from interbert.scoring.scorer import Scorer, TextsCut
+from interbert.scoring.scorer import Scorer
 from interbert.tasks.ranking import PAIRS_AT_ONCE, STRIPE, Stripe
 from interbert.training.precision import fast_matmul
 
@@ -147,9 +146,9 @@ class Searcher:
             began = time.perf_counter()
             passed = self.store.select(self.version, where)
             chosen = self._chosen(topics[start], question, where, passed)
-            found = _Found(self.store, chosen, question, len(topics[part]))
-            for places, scores in self._scored(topics[part], words[part], chosen, progress):
-                found.add(places, scores)
+            found = _Found(self, chosen, question, len(topics[part]))
+            for places, margins in self._scored(topics[part], words[part], chosen, progress):
+                found.add(places, margins)
             measured = self._measured(question, passed)
             seconds = (time.perf_counter() - began) / len(topics[part])
             for at, topic in enumerate(topics[part]):
@@ -163,9 +162,9 @@ class Searcher:
         words = self._words([topic])
         where = self._filter(question)
         chosen = self._chosen(topic, question, where, self.store.select(self.version, where))
-        found, scored = _Found(self.store, chosen, question, 1), 0
-        for places, scores in self._scored([topic], words, chosen):
-            (new,) = found.add(places, scores)
+        found, scored = _Found(self, chosen, question, 1), 0
+        for places, margins in self._scored([topic], words, chosen):
+            (new,) = found.add(places, margins)
             scored += int(found.counts[places].sum())
             yield Early(scored, len(chosen), found.hits(new))
 
@@ -189,30 +188,23 @@ class Searcher:
         (vector,) = self.scorer.encode_text([topic], show_progress_bar=False)
         return alone_query(self.scorer.model, vector)
 
-    def exact_scores(
+    def exact_margins(
         self, topics: Sequence[str], pictures: NDArray[np.int64], regions: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """The full scores of topics with distinct pictures by their numbers: float32 [topics, n].
+        """The margins of topics with distinct pictures by their numbers, each pair read together: float32 [topics, n].
 
         pictures: int64 [n].  regions: int64 [n], how many each has.
         """
         order = np.argsort(pictures)
         selection = Selection(order, pictures[order], regions[order])
         found = np.empty((len(topics), len(pictures)), np.float32)
-        for places, scores in self._scored(topics, [self.read(topic) for topic in topics], selection):
-            found[:, order[places]] = scores
+        for places, margins in self._scored(topics, [self.read(topic) for topic in topics], selection):
+            found[:, order[places]] = margins
         return found
 
     def _words(self, topics: Sequence[str]) -> list[NDArray[np.int64]]:
         """Token ids of topics; how many were cut is said once."""
-        limit = self.scorer.model.config.max_text_tokens
-        cut = sum(len(ids) > limit for ids in self.scorer.tokenizer.encode_many(topics, limit + 1))
-        if cut:
-            warnings.warn(
-                f"{cut} of {len(topics)} topics are longer than {limit} tokens; only their beginnings were read",
-                TextsCut,
-                stacklevel=3,
-            )
+        self.scorer.words(topics)
         return [self.read(topic) for topic in topics]
 
     def _filter(self, question: Question) -> Filter | None:
@@ -231,32 +223,32 @@ class Searcher:
         selection: Selection,
         progress: bool = False,
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """(places in the ascending distinct pictures of `selection`, scores [topics, n]) until all have one.
+        """(places in the ascending distinct pictures of `selection`, margins [topics, n]) until all have one.
 
-        Remembered scores come first. What was scored is remembered also where nobody waits for the rest.
+        Remembered ones come first. What was computed is remembered also where nobody waits for the rest.
         """
         pictures, first = np.unique(selection.pictures, return_index=True)
         regions = selection.regions[first]
-        scores = np.full((len(topics), len(pictures)), np.nan, np.float32)
+        margins = np.full((len(topics), len(pictures)), np.nan, np.float32)
         for at, topic in enumerate(topics):
-            scores[at] = self._remembered(topic, pictures)
-        known = np.isfinite(scores)
+            margins[at] = self._remembered(topic, pictures)
+        known = np.isfinite(margins)
         at_once = np.flatnonzero(known.all(0))
         if len(at_once):
-            yield at_once, scores[:, at_once]
+            yield at_once, margins[:, at_once]
         missing = np.flatnonzero(~known.all(0))
         missing = missing[np.argsort(regions[missing], kind="stable")]
         parts = [missing[start : start + STRIPE] for start in range(0, len(missing), STRIPE)]
         try:
             for part in tqdm(parts, "scoring", disable=None if progress else True, delay=1, leave=False):
                 lacking = np.flatnonzero(~known[:, part].all(1))
-                scores[np.ix_(lacking, part)] = self._computed([words[at] for at in lacking], pictures[part])
-                yield part, scores[:, part]
+                margins[np.ix_(lacking, part)] = self._computed([words[at] for at in lacking], pictures[part])
+                yield part, margins[:, part]
         finally:
-            self._remember(topics, pictures, scores, known)
+            self._remember(topics, pictures, margins, known)
 
     def _computed(self, words: Sequence[NDArray[np.int64]], pictures: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Scores of texts with pictures, float32 [texts, n]. Raises InterbertError where one is not finite."""
+        """Margins of texts with pictures, float32 [texts, n]. Raises InterbertError where one is not finite."""
         regions = self.store.regions(pictures.tolist())
         with torch.inference_mode(), fast_matmul():
             stripe = Stripe(self.scorer.model, regions, PAIRS_AT_ONCE[self.scorer.device.type])
@@ -265,24 +257,24 @@ class Searcher:
             raise InterbertError(
                 "a score is not a finite number; the model's weights or the index's regions are broken"
             )
-        return (1 / (1 + np.exp(-margins.astype(np.float64)))).astype(np.float32)
+        return margins
 
     def _remembered(self, topic: str, pictures: NDArray[np.int64]) -> NDArray[np.float32]:
-        """float32 [n]: known scores, NaN for the others."""
+        """float32 [n]: known margins, NaN for the others."""
         found = np.full(len(pictures), np.nan, np.float32)
         if self.memory is not None:
-            there, scores = self.memory.scores(self.model_key, topic)
+            there, margins = self.memory.margins(self.model_key, topic)
             _, mine, theirs = np.intersect1d(pictures, there, assume_unique=True, return_indices=True)
-            found[mine] = scores[theirs]
+            found[mine] = margins[theirs]
         return found
 
     def _remember(
-        self, topics: Sequence[str], pictures: NDArray[np.int64], scores: NDArray[np.float32], known: NDArray[np.bool_]
+        self, topics: Sequence[str], pictures: NDArray[np.int64], margins: NDArray[np.float32], known: NDArray[np.bool_]
     ) -> None:
-        new = np.isfinite(scores) & ~known
+        new = np.isfinite(margins) & ~known
         if self.memory is not None:
             for at in np.flatnonzero(new.any(1)).tolist():
-                self.memory.keep(self.model_key, topics[at], pictures[new[at]], scores[at, new[at]])
+                self.memory.keep(self.model_key, topics[at], pictures[new[at]], margins[at, new[at]])
 
     def _measured(self, question: Question, passed: Selection) -> dict[str, Any] | None:
         """What is known of the cascade's recall; None where it is exact, or nothing was measured."""
@@ -290,14 +282,15 @@ class Searcher:
         return None if one is None else one.to_json(question.candidates, len(np.unique(passed.pictures)))
 
 
-Scored = tuple[float, int]  # less the score, and the product's row: sorted, the best come first
+Scored = tuple[float, int, float]  # less the margin, the product's row, the score: sorted, the best come first
 
 
 class _Found:
     """Products above the threshold for each of several topics, at most `top_k` of each; `recalled` counts all."""
 
-    def __init__(self, store: ProductStore, chosen: Selection, question: Question, topics: int) -> None:
-        self._store, self._threshold, self._top_k = store, np.float32(question.threshold), question.top_k
+    def __init__(self, searcher: Searcher, chosen: Selection, question: Question, topics: int) -> None:
+        self._store, self._scorer = searcher.store, searcher.scorer
+        self._threshold, self._top_k = np.float32(question.threshold), question.top_k
         _, of_picture = np.unique(chosen.pictures, return_inverse=True)
         self.counts = np.bincount(of_picture)  # products of each distinct picture
         self._rows = chosen.rows[np.argsort(of_picture, kind="stable")]
@@ -305,9 +298,9 @@ class _Found:
         self._best: list[list[Scored]] = [[] for _ in range(topics)]
         self.recalled = [0] * topics
 
-    def add(self, places: NDArray[np.int64], scores: NDArray[np.float32]) -> list[list[Scored]]:
-        """Takes scores of pictures, and returns for each topic which products are new among its best."""
-        return [self._added(at, places, of_topic) for at, of_topic in enumerate(scores)]
+    def add(self, places: NDArray[np.int64], margins: NDArray[np.float32]) -> list[list[Scored]]:
+        """Takes margins of pictures, and returns for each topic which products are new among its best."""
+        return [self._added(at, places, of_topic) for at, of_topic in enumerate(margins)]
 
     def best(self, topic: int) -> list[Hit]:
         """The best products of a topic, best first."""
@@ -315,17 +308,19 @@ class _Found:
 
     def hits(self, found: Sequence[Scored]) -> list[Hit]:
         """What was found, in that order."""
-        products: list[Product] = self._store.products([row for _, row in found])
+        products: list[Product] = self._store.products([row for _, row, _ in found])
         return [
-            Hit(one.id, one.title, -less, one.image, dict(one.cells))
-            for (less, _), one in zip(found, products, strict=True)
+            Hit(one.id, one.title, score, one.image, dict(one.cells))
+            for (_, _, score), one in zip(found, products, strict=True)
         ]
 
-    def _added(self, topic: int, places: NDArray[np.int64], scores: NDArray[np.float32]) -> list[Scored]:
+    def _added(self, topic: int, places: NDArray[np.int64], margins: NDArray[np.float32]) -> list[Scored]:
+        scores = self._scorer.probabilities(margins)
         above = scores > self._threshold
+        of_pictures = zip(places[above].tolist(), margins[above].tolist(), scores[above].tolist(), strict=True)
         new = sorted(
-            (-score, row)
-            for place, score in zip(places[above].tolist(), scores[above].tolist(), strict=True)
+            (-margin, row, score)
+            for place, margin, score in of_pictures
             for row in self._rows[self._ends[place] - self.counts[place] : self._ends[place]].tolist()
         )
         self.recalled[topic] += len(new)
@@ -337,15 +332,21 @@ class _Found:
 
 
 def open_searcher(
-    folder: str | Path, run: str | Path | None = None, revision: str | None = None, version: int | None = None
+    folder: str | Path,
+    run: str | Path | None = None,
+    revision: str | None = None,
+    version: int | None = None,
+    *,
+    calibrated: bool = True,
 ) -> Searcher:
     """The searcher of an index in a folder, with the model it was made with.
 
-    run: where that model is now; None: where it was.  version: None is the newest.
+    run: where that model is now; None: where it was.  version: None is the newest.  calibrated: as of `load`.
     """
     folder = Path(folder)
     store = open_index(folder)
-    return Searcher(store, scorer_of(store, folder, run, revision), ScoreMemory(folder / "scores.sqlite"), version)
+    scorer = scorer_of(store, folder, run, revision, calibrated=calibrated)
+    return Searcher(store, scorer, ScoreMemory(folder / "scores.sqlite"), version)
 
 
 def alone_query(model: InterBert, text_vector: NDArray[np.float32]) -> NDArray[np.float32]:
