@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -183,15 +184,15 @@ def processes(kind: Literal["auto", "ddp", "fsdp"] = "auto", timeout_seconds: fl
         _part(parallel, store)
 
 
-def _join(backend: str, timeout: timedelta) -> dist.Store:
+def _join(backend: str, timeout: timedelta) -> Store:
     """Joins the processes. Returns a store that all of them see, empty each time: a program may join several times."""
-    store, rank, world = next(rendezvous("env://", timeout=timeout))  # type: ignore[no-untyped-call]
-    store = dist.PrefixStore(f"joined {store.add(f'joined by {rank}', 1)} times", store)
+    store, rank, world = next(rendezvous("env://", timeout=timeout))
+    store = PrefixStore(f"joined {store.add(f'joined by {rank}', 1)} times", store)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
     return store
 
 
-def _part(parallel: Parallel, store: dist.Store) -> None:
+def _part(parallel: Parallel, store: Store) -> None:
     """Parts from the others when rank 0, which writes files alone, is through, however long that takes.
 
     A process that ends while one of gloo's threads still holds a tensor is aborted, so none hurries to its end: after
