@@ -84,7 +84,7 @@ class Wanted:
 class CalibrationReport:
     """What was found. losses: log loss of each kind of fit, of which the lowest was taken.  curve: (recall, precision).
 
-    diagram: (probability, share that is true, count) of each bin, before and after.
+    diagram: (probability, share that is true, count) of each bin, before and after.  grid: a cut at every hundredth.
     """
 
     kind: str
@@ -95,6 +95,7 @@ class CalibrationReport:
     losses: dict[str, float]
     figures: dict[str, Figure]
     cuts: tuple[Cut, ...]
+    grid: tuple[Cut, ...]
     wanted: Wanted | None
     left_out: dict[str, int]
     diagram: dict[str, list[list[float]]]
@@ -145,7 +146,7 @@ def calibrate(
             raise UsageError(f"--{name}: got {value:g}, wanted a number between 0 and 1")
     if not run.is_dir():
         raise InterbertError(f"there is no folder '{run}'; wanted that of a run, into which its calibration is written")
-    scorer = load(run, calibrated=False)
+    scorer, weights = load(run, calibrated=False), sha256_of(run / "model.safetensors")
     given = labelled_pairs(scorer, place, store=store, split=split, negatives=negatives, seed=seed)
     pairs = scored(scorer, given, progress)
     if not len(pairs.margins):
@@ -156,9 +157,11 @@ def calibrate(
     report = measured_report(pairs, folds, fit, losses, threshold, precision, dict(given.left_out))
     about = {**given.about, "sha256": given.digest, "seed": seed}
     about |= {
-        name: value for name, value in report.to_json().items() if name not in ("diagram", "curve", "kind", "prior")
+        name: value
+        for name, value in report.to_json().items()
+        if name not in ("diagram", "curve", "grid", "kind", "prior")
     }
-    fit = replace(fit, weights_sha256=sha256_of(run / "model.safetensors"), about=about)
+    fit = replace(fit, weights_sha256=weights, about=about)
     write_page(run / PAGE, f"Calibration: {run.resolve().name}", page_body(report, run.resolve().name))
     fit.save(run)
     return report
@@ -187,6 +190,7 @@ def measured_report(
         losses=losses,
         figures={name: _figure(of, before, after, pairs) for name, of in MEASURES.items()},
         cuts=tuple(cut(one, at_prior, pairs.true, weights) for one in sorted({*THRESHOLDS, threshold})),
+        grid=tuple(cut(at / 100, at_prior, pairs.true, weights) for at in range(101)),
         wanted=None if precision is None else reaching(precision, at_prior, pairs, weights, folds),
         left_out=left_out,
         diagram={name: reliability(said, pairs.true).tolist() for name, said in (("before", before), ("after", after))},
@@ -325,14 +329,13 @@ def page_body(report: CalibrationReport, name: str) -> str:
 
 def _charts(report: CalibrationReport) -> list[str]:
     diagram = {name: [(x, y) for x, y, _ in table] for name, table in report.diagram.items()}
-    within = [(one.threshold, one) for one in report.cuts if one.threshold <= 1]
     return [
         chart("Share true, by probability said", {"as said": [(0, 0), (1, 1)], **diagram}),
         chart(
             "By the threshold",
             {
-                "precision": [(at, one.precision) for at, one in within if one.precision is not None],
-                "recall": [(at, one.recall) for at, one in within],
+                "precision": [(one.threshold, one.precision) for one in report.grid if one.precision is not None],
+                "recall": [(one.threshold, one.recall) for one in report.grid],
             },
         ),
         chart("Precision, by recall", {"": [(x, y) for x, y in report.curve]}),

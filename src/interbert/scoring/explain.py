@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Weights = NDArray[np.float32]
 MarginsOf = Callable[[Sequence[Sequence[int]], Sequence[Regions]], Weights]
 SHOWN_PIXELS = 900  # of a picture on a page
-COLOUR = "#e07a1f"
+COLOUR = "#b3541e"  # white on it can be read (5.0 : 1)
 
 
 @dataclass(frozen=True, eq=False)

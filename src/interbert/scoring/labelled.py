@@ -90,7 +90,7 @@ def labelled_pairs(
     found = read_examples(place, ENDINGS, _read)
     rows = found.part(split)
     left_out = Counter({"the row cannot be read": sum(found.left_out.values())})
-    about = {"from": place.name, "split": split if split in found.splits else None, "pairs": "as labelled"}
+    about = {"from": place.name, "split": split if split in found.splits else None, "others": "as labelled"}
     if store is None:
         folder = place if place.is_dir() else place.parent
         return LabelledPairs(rows, lambda name: scorer.regions([folder / name])[0], about, +left_out)
@@ -175,5 +175,5 @@ def _of_corpus(scorer: Scorer, folder: Path, split: str, negatives: int, seed: i
         pairs.append(Labelled(said, corpus.image_id(corpus.image_of(text)), True))
         pairs += [Labelled(said, corpus.image_id(int(image)), False) for image in others[drawn.numpy()]]
     images = {corpus.image_id(int(image)): int(image) for image in pool}
-    about = {"from": folder.name, "split": split, "pairs": f"own pictures and {negatives} drawn ones a text"}
+    about = {"from": folder.name, "split": split, "others": f"{negatives} drawn pictures a text"}
     return LabelledPairs(pairs, lambda name: corpus.regions(images[name]), about)
