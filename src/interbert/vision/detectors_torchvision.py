@@ -116,9 +116,8 @@ class TorchvisionExtractor(Extractor):
             torch.load(path, map_location="cpu", weights_only=True)  # is it only numbers? torchvision does not ask
             model = import_torchvision().models.get_model(self.architecture, weights=weights, progress=False)
         except Exception as error:  # torch raises nearly anything for damaged files
-            raise InterbertError(
-                f"'{path}' cannot be loaded ({str(error).splitlines()[0]}); delete it: it is fetched again"
-            ) from error
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InterbertError(f"'{path}' cannot be loaded ({said}); delete it: it is fetched again") from error
         return model.eval().to(device_here())
 
     def __getstate__(self) -> dict[str, Any]:
