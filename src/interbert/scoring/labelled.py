@@ -164,7 +164,7 @@ def _of_corpus(scorer: Scorer, folder: Path, split: str, negatives: int, seed: i
     corpus = Corpus(folder)
     corpus.require("the run", scorer.extractor, scorer.tokenizer)
     texts = corpus.split(split)
-    pool = np.unique(corpus.images_of[texts])
+    pool = np.unique(corpus.images_of[texts]).astype(np.int64)
     if len(pool) < 2:
         raise InterbertError(f"corpus '{folder}' has {len(pool)} pictures in its split '{split}', wanted two or more")
     belonging, pairs = Belonging(corpus), []

@@ -123,7 +123,8 @@ class Scorer:
         regions of another extractor, or a score that is not finite. Warns with the count of texts that were cut.
         """
         single = isinstance(inputs, tuple) and len(inputs) == 2 and isinstance(inputs[0], str)
-        margins = self.margins([inputs] if single else inputs, batch_size, show_progress_bar)  # type: ignore[list-item]
+        pairs: Any = [inputs] if single else inputs
+        margins = self.margins(pairs, batch_size, show_progress_bar)
         scores = self.probabilities(margins)
         if convert_to_numpy and not convert_to_tensor:
             return scores[0] if single else scores
