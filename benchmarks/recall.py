@@ -36,7 +36,7 @@ from interbert.batch import Batch, Regions, make_batch
 from interbert.config import preset
 from interbert.model.interbert import InterBert
 from interbert.recall.measuring import measure
-from interbert.recall.search import Question, Searcher, open_searcher
+from interbert.recall.search import Question, Searcher, alone_query, open_searcher
 from interbert.recall.sqlite_store import SqliteStore
 from interbert.recall.store import Facts, Product
 from interbert.scoring.page import read_topics
@@ -68,7 +68,8 @@ def drawn_scorer(name: str) -> Scorer:
     torch.manual_seed(0)
     words = [*SPECIAL, *TOPIC.split(), "a"]
     config = replace(preset(name), vocabulary_size=30522, region_feature_size=FEATURES, region_standardised=False)
-    return Scorer(InterBert(config), Tokenizer({word: at for at, word in enumerate(words)}), EXTRACTOR, device="cpu")
+    tokenizer = Tokenizer({word: at for at, word in enumerate(words)}, lower_case=True)
+    return Scorer(InterBert(config), tokenizer, EXTRACTOR, device="cpu")
 
 
 def drawn_index(folder: Path, scorer: Scorer, count: int) -> tuple[SqliteStore, dict[str, float]]:
@@ -203,12 +204,13 @@ def cascade_against_exact(searcher: Searcher, topics: list[str], rounds: int) ->
 def among_many(folder: Path, scorer: Scorer, count: int, pictures: int) -> dict[str, Any]:
     """The cascade's time among so many drawn vectors; the pictures that get a full score are drawn ones too."""
     store, _ = drawn_index(folder, scorer, pictures)
-    random, size = np.random.default_rng(2), scorer.model.config.fusion_size
+    random = np.random.default_rng(2)
+    query = alone_query(scorer.model, scorer.encode_text([TOPIC])[0])
     began = time.perf_counter()
     for start in range(pictures, count, 4096):
         keys = [f"{number:064x}" for number in range(start, min(start + 4096, count))]
-        vectors = random.normal(0, 1e-3, (len(keys), size)).astype(np.float32)  # never among the nearest
-        store.add_pictures(keys, [20] * len(keys), vectors)
+        vectors = random.normal(size=(len(keys), len(query))).astype(np.float32) - 100 * query / (query @ query) ** 0.5
+        store.add_pictures(keys, [20] * len(keys), vectors)  # far off: none has regions to be scored by
     store.change(products([f"{number:064x}" for number in range(count)], 1), (), {"price": "number"}, "many")
     built = time.perf_counter() - began
     searcher = Searcher(store, scorer)
