@@ -242,7 +242,7 @@ class Searcher:
         try:
             for part in tqdm(parts, "scoring", disable=None if progress else True, delay=1, leave=False):
                 lacking = np.flatnonzero(~known[:, part].all(1))
-                margins[np.ix_(lacking, part)] = self._computed([words[at] for at in lacking], pictures[part])
+                margins[np.ix_(lacking, part)] = self._computed([words[at] for at in lacking.tolist()], pictures[part])
                 yield part, margins[:, part]
         finally:
             self._remember(topics, pictures, margins, known)

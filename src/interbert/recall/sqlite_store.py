@@ -228,7 +228,7 @@ class SqliteStore:
     def regions(self, pictures: Sequence[int]) -> list[Regions]:
         """See `ProductStore`."""
         statement = "SELECT picture, key FROM pictures WHERE picture IN (SELECT value FROM json_each(?))"
-        keys = dict(self.database.rows(statement, (json.dumps(list(pictures)),)))
+        keys: dict[int, str] = dict(self.database.rows(statement, (json.dumps(list(pictures)),)))
         try:
             return [self._region_store()[keys[picture]] for picture in pictures]
         except UnknownId:  # of pictures that came after this reader had opened the store
