@@ -163,9 +163,9 @@ def test_extract_says_what_it_did_and_goes_on_where_it_stopped(
 ) -> None:
     command = ["extract", str(photos), "--out", str(tmp_path / "store"), "--extractor", "grey", "--json"]
     assert cli.run(command) == 0
-    assert json.loads(capsys.readouterr().out) == {"done": 2, "already_there": 0, "failed": {}}
+    assert json.loads(capsys.readouterr().out) == {"done": 2, "already_there": 0, "failed": {}, "not_fetched": {}}
     assert cli.run(command) == 0
-    assert json.loads(capsys.readouterr().out) == {"done": 0, "already_there": 2, "failed": {}}
+    assert json.loads(capsys.readouterr().out) == {"done": 0, "already_there": 2, "failed": {}, "not_fetched": {}}
 
 
 def test_a_broken_picture_is_counted_and_the_exit_status_is_3(

@@ -24,4 +24,5 @@ def test_a_seed_has_63_bits_evenly_used() -> None:
     seeds = [seed_for(0, number) for number in range(2000)]
     assert max(seeds) < 2**63
     shares = [sum(seed >> bit & 1 for seed in seeds) / len(seeds) for bit in range(63)]
-    assert min(shares) > 0.44 and max(shares) < 0.56
+    assert min(shares) > 0.44
+    assert max(shares) < 0.56

@@ -162,8 +162,8 @@ class VcrReader:
         regions = len(objects) if picture is None and objects else self.pictures.count(picture)
         read = self._read(choice, {})
         kept = read.kept(self.max_tokens - MARKS)
-        cut = "" if kept == read.lengths else "question" if kept[1:] == read.lengths[1:] else "choice"
-        return Fit(1 + regions + MARKS + sum(kept), cut)
+        cut: Literal["", "question", "choice"] = "question" if kept[1:] == read.lengths[1:] else "choice"
+        return Fit(1 + regions + MARKS + sum(kept), "" if kept == read.lengths else cut)
 
     def _read(self, choice: Choice, slots: dict[int, int]) -> _Pieces:
         question = choice.question
