@@ -99,7 +99,7 @@ def small() -> Pretraining:
 
 
 def flickr8k() -> Pretraining:
-    """Flickr8k: 3,987 training pictures, 19,928 captions, 80 minutes on two cores; docs/log.md has what it gives."""
+    """Flickr8k: 3,987 training pictures, 19,928 captions, 94 minutes on two cores; docs/log.md has what it gives."""
     return small()
 
 
