@@ -30,9 +30,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from drawn_regions import drawn_regions
 from numpy.typing import NDArray
 
-from interbert.batch import Batch, Regions, make_batch
+from interbert.batch import Batch, make_batch
 from interbert.config import preset
 from interbert.model.interbert import InterBert
 from interbert.recall.measuring import measure
@@ -54,15 +55,6 @@ TOPIC = "two red shoes for summer days at the sea"
 Timed = Callable[[], Any]
 
 
-def drawn_regions(random: np.random.Generator) -> Regions:
-    """10 to 36 regions."""
-    count = int(random.integers(10, 37))
-    corner = random.uniform(0, 300, (count, 2))
-    boxes = np.concatenate([corner, corner + random.uniform(20, 200, (count, 2))], 1).astype(np.float32)
-    features = random.exponential(0.5, (count, FEATURES)).astype(np.float32)
-    return Regions(features, boxes, (500, 500), np.zeros(count, np.int64), np.full(count, 0.5, np.float32))
-
-
 def drawn_scorer(name: str) -> Scorer:
     """A model of random weights."""
     torch.manual_seed(0)
@@ -79,7 +71,7 @@ def drawn_index(folder: Path, scorer: Scorer, count: int) -> tuple[SqliteStore, 
     keys = [f"{number:064x}" for number in range(count)]
     with RegionStore.writer(store.region_folder, EXTRACTOR) as writer:
         for key in keys:
-            writer.append(key, drawn_regions(random))
+            writer.append(key, drawn_regions(random, 10, 36, FEATURES))
     began = time.perf_counter()
     stored = RegionStore(store.region_folder)
     for start in range(0, count, 512):

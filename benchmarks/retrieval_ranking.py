@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from drawn_regions import drawn_regions
 from numpy.typing import NDArray
 
 from interbert.batch import Batch, Regions, make_batch
@@ -34,15 +35,6 @@ CPU = torch.device("cpu")
 LENGTHS = (9, 11, 12, 13, 14, 15, 17, 19, 21, 28)  # of 4,600 captions: the middles of their tenths
 TEXT, SLOTS, FEATURES = 36, 101, 2048
 Scored = Callable[[], NDArray[np.float32]]
-
-
-def drawn_regions(random: np.random.Generator) -> Regions:
-    """90 to 100 regions."""
-    count = int(random.integers(90, 101))
-    corner = random.uniform(0, 300, (count, 2))
-    boxes = np.concatenate([corner, corner + random.uniform(20, 200, (count, 2))], 1).astype(np.float32)
-    features = random.exponential(0.5, (count, FEATURES)).astype(np.float32)
-    return Regions(features, boxes, (500, 500), np.zeros(count, np.int64), np.full(count, 0.5, np.float32))
 
 
 def padded(words: NDArray[np.int64], regions: Regions) -> Batch:
@@ -107,7 +99,7 @@ def main() -> None:
     model = InterBert(replace(preset(given.preset), region_feature_size=FEATURES, region_standardised=False)).eval()
     lengths = [LENGTHS[at % len(LENGTHS)] for at in range(given.texts)]
     texts = [np.array([101, *random.integers(1000, 20000, length - 2), 102]) for length in lengths]
-    pictures = [drawn_regions(random) for _ in range(given.pictures)]
+    pictures = [drawn_regions(random, 90, 100, FEATURES) for _ in range(given.pictures)]
     one, ours = pair_by_pair(model, texts, pictures), in_stripes(model, texts, pictures)
     contestants: dict[str, tuple[Scored, str, bool]] = {
         "pair by pair, float32 as it comes": (one, "fp32", False),

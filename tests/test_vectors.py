@@ -9,8 +9,8 @@ import pytest
 from faults.files import flip_bit
 
 from interbert.recall import vectors
-from interbert.recall.database import Damaged
 from interbert.recall.vectors import Block, VectorShards
+from interbert.sqlite_file import Damaged
 
 SIZE = 6
 

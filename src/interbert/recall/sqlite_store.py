@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from interbert.batch import Regions
 from interbert.errors import InterbertError, UsageError
 from interbert.files import sync_folder, whole_file, write_json
-from interbert.recall.database import Damaged, Database
+from interbert.recall.database import Database
 from interbert.recall.filters import Filter, to_sql
 from interbert.recall.store import Cell, Facts, Kind, Product, Selection, Version
 from interbert.recall.vectors import Block, VectorShards
+from interbert.sqlite_file import Damaged
 from interbert.vision.provenance import ExtractorInfo
 from interbert.vision.store import RegionStore, UnknownId
 
@@ -237,9 +238,8 @@ class SqliteStore:
 
     def verify(self) -> int:
         """Reads everything. Returns the number of pictures; raises the first damage."""
-        found = [row[0] for row in self.database.rows("PRAGMA integrity_check(5)")]
-        if found != ["ok"]:
-            raise Damaged(f"'{self.database.path}' is damaged: {'; '.join(found)}; restore a copy")
+        if found := self.database.integrity():
+            raise Damaged(f"'{self.database.path}' is damaged: {found}; restore a copy")
         (count,) = self.database.rows("SELECT count(*) FROM pictures")[0]
         self._vectors.products(
             self._known_blocks(), np.zeros(self.facts.vector_size, np.float32), np.arange(count, dtype=np.int64)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from interbert.errors import InterbertError
 from interbert.files import sync_folder
-from interbert.recall.database import Damaged
+from interbert.sqlite_file import Damaged
 from interbert.vision.shards import crc32
 
 SHARD_BYTES = 1 << 30  # a new shard begins when the last has more

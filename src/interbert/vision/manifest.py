@@ -6,22 +6,18 @@ after a power cut: SQLite's rollback journal with synchronous=EXTRA. docs/format
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import threading
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from interbert.errors import InterbertError
+from interbert.sqlite_file import SqliteFile
 from interbert.vision.provenance import ImageInfo
 from interbert.vision.shards import StoreCorrupt, is_storable
 
 FORMAT_VERSION = 1
 _APPLICATION_ID = 0x49425253  # "IBRS": tells our manifest from other SQLite files
-_WAIT_SECONDS = 60.0  # for another process that is just committing
 _CHUNK = 10_000  # rows fetched at once: no cursor stays open to hold up a writer
 _COLUMNS = "number, id, shard, offset, length, regions, source, sha256, perceptual, checksum"
 _TABLES = (
@@ -63,13 +59,12 @@ def _with_checksum(columns: Sequence[Any]) -> tuple[Any, ...]:
     return (*columns, zlib.crc32("\0".join(map(str, columns)).encode()))
 
 
-class Manifest:
-    """The manifest of `folder`. One connection for each process and thread: usable after a fork and in threads."""
+class Manifest(SqliteFile):
+    """The manifest of `folder`."""
 
     def __init__(self, folder: Path, *, writable: bool = False) -> None:
-        self.path = folder / "manifest.sqlite"
-        self._writable = writable
-        self._connections: dict[tuple[int, int], sqlite3.Connection] = {}
+        pragmas = ["synchronous = EXTRA", *([] if writable else ["query_only = ON"])]
+        super().__init__(folder / "manifest.sqlite", pragmas, made=writable)
 
     def create(self, settings: dict[str, str]) -> None:
         """Makes the tables, whole or not at all."""
@@ -86,14 +81,14 @@ class Manifest:
 
     def check_format(self) -> int:
         """The format's version. Raises InterbertError where this is no manifest or one of a newer format."""
-        (application,), (version,) = self.rows("PRAGMA application_id")[0], self.rows("PRAGMA user_version")[0]
+        application, version = self.marks()
         if application != _APPLICATION_ID:
             raise InterbertError(f"'{self.path}' is not the manifest of a region store; extract into another folder")
         if version > FORMAT_VERSION:
             raise InterbertError(
                 f"'{self.path.parent}' has format {version}; this interbert reads up to {FORMAT_VERSION}, update it"
             )
-        return int(version)
+        return version
 
     def settings(self) -> dict[str, str]:
         """What the store was made with: feature_type, interbert."""
@@ -138,59 +133,6 @@ class Manifest:
                 "INSERT OR REPLACE INTO shards VALUES (?, ?, ?)", map(_with_checksum, shards.items())
             )
 
-    def integrity(self) -> str | None:
-        """What SQLite finds wrong with its own file, or None."""
-        found = [row[0] for row in self.rows("PRAGMA integrity_check(5)")]
-        return None if found == ["ok"] else "; ".join(found)
-
-    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query. Raises StoreCorrupt where SQLite says that its file is damaged."""
-        try:
-            return self._connection().execute(statement, values).fetchall()
-        except (sqlite3.Error, UnicodeDecodeError) as error:
-            raise self._explained(error) from error
-
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All statements inside or none."""
-        connection = self._connection()
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise self._explained(error) from error
-
-    def close(self) -> None:
-        """Closes this process's connections."""
-        mine = [key for key in self._connections if key[0] == os.getpid()]
-        for key in mine:
-            self._connections.pop(key).close()
-
-    def _connection(self) -> sqlite3.Connection:
-        key = (os.getpid(), threading.get_ident())
-        connection = self._connections.get(key)
-        if connection is None:
-            connection = self._connections[key] = self._connected()
-        return connection
-
-    def _connected(self) -> sqlite3.Connection:
-        """A reader's too may write: it rolls back what a killed writer left half done. It can change nothing else."""
-        address = f"{self.path.absolute().as_uri()}?mode={'rwc' if self._writable else 'rw'}"
-        connection = sqlite3.connect(
-            address, uri=True, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        connection.execute("PRAGMA synchronous = EXTRA")
-        if not self._writable:
-            connection.execute("PRAGMA query_only = ON")
-        return connection
-
-    def _explained(self, error: Exception) -> InterbertError:
-        if isinstance(error, sqlite3.OperationalError):
-            return InterbertError(f"'{self.path}': {error}; what was committed before is safe, mend this and go on")
+    def damaged(self, error: Exception) -> InterbertError:
+        """StoreCorrupt."""
         return StoreCorrupt(f"'{self.path}' is damaged ({error}); extract again, or restore a copy")
