@@ -71,7 +71,7 @@ def scorer(preset: str = "paper", precision: str = "auto", at_once: int = AT_ONC
 def plain_scorer(preset: str) -> Call:
     """The same model padded, in float32, every position of every layer."""
     model = InterBert(sizes(preset)).eval()
-    return lambda *tensors: matched(model, scored_batch(*tensors), positions=None)
+    return scoring(lambda *tensors: matched(model, scored_batch(*tensors), positions=None))
 
 
 def scored_batch(words: Tensor, words_valid: Tensor, features: Tensor, locations: Tensor, valid: Tensor) -> Batch:
@@ -110,10 +110,11 @@ def peer(name: str, mode: str, preset: str) -> Call:
     if name not in makers:
         raise SystemExit(f"--peers: got '{name}', wanted some of {', '.join(PEERS)}")
     model, call = makers[name]()
-    return updating(model.train(), call) if mode == "train" else scoring(model.eval(), call)
+    model.train(mode == "train")
+    return updating(model, call) if mode == "train" else scoring(call)
 
 
-def scoring(model: nn.Module, call: Call) -> Call:
+def scoring(call: Call) -> Call:
     """A forward pass without gradients."""
     return torch.inference_mode()(call)
 
@@ -227,12 +228,15 @@ def a_round(lengths: str, size: int, seed: int) -> tuple[Tensor, ...]:
 def useful_gflop(config: ModelConfig, words: int, slots: int) -> float:
     """Products of a pair's forward pass, two operations each, every position of every layer; no vocabulary."""
 
-    def layers(count: int, length: int) -> int:
-        return count * (length * (8 * HIDDEN**2 + 4 * HIDDEN * INNER) + 4 * length**2 * HIDDEN)
+    hidden, inner = config.hidden_size, config.feed_forward_size
+
+    def layers(count: int, length: int, inner: int) -> int:
+        return count * (length * (8 * hidden**2 + 4 * hidden * inner) + 4 * length**2 * hidden)
 
     image = config.independence_layers if config.image_layers is None else config.image_layers
-    both = layers(config.interaction_layers, words + slots) + layers(config.independence_layers, words)
-    return (both + layers(image, slots) + 2 * slots * FEATURES * HIDDEN) / 1e9
+    both = layers(config.interaction_layers, words + slots, inner) + layers(config.independence_layers, words, inner)
+    image_side = layers(image, slots, config.image_feed_forward_size or inner)
+    return (both + image_side + 2 * slots * FEATURES * hidden) / 1e9
 
 
 def limits() -> dict[str, float]:
