@@ -16,6 +16,7 @@ from typing import TextIO
 import click
 
 from interbert import __version__
+from interbert.cli.bundling import topics
 from interbert.cli.converting import convert
 from interbert.cli.evaluating import evaluate
 from interbert.cli.finetuning import finetune
@@ -64,6 +65,7 @@ VERBS = (
     page,
     index,
     recall,
+    topics,
     convert,
     reproduce,
     doctor,

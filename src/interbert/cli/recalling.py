@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from interbert.cli.screen import Screen, verb
+from interbert.cli.screen import Screen, plain, verb
 
 if TYPE_CHECKING:
-    from interbert.recall.search import Answer
+    from interbert.recall.search import Answer, Question, Searcher
 
 IN_PART, FAILED = 3, 1
 FOLDER = click.Path(path_type=Path)
@@ -119,11 +119,14 @@ def index(
         'interbert recall demo/index "a bird" --mode cascade --threshold 0.9 --top-k 5 --json',
         'interbert recall index "red shoes" --where "category = \'shoes\' and price < 300"',
         "interbert recall demo/index --topics demo/catalogue/topics.txt --top-k 3",
+        "interbert recall demo/index --topics topics.jsonl --out recalled.jsonl --keep",
     ),
 )
 @click.argument("index", type=FOLDER)
 @click.argument("topic", required=False)
-@click.option("--topics", type=FILE, help="A file of topics, one a line.")
+@click.option("--topics", type=FILE, help="A file of topics: a line each, or .jsonl objects, see docs/recall.md.")
+@click.option("--out", type=FILE, help="Of --topics: a line of JSON a topic. The same command goes on.")
+@click.option("--keep", is_flag=True, help="Of --topics: keep them in the index, for  interbert topics.")
 @click.option("--threshold", default=0.6, show_default=True, help="Only scores strictly above it.")
 @click.option("--top-k", type=click.IntRange(1), help="Only the best so many of those.  [default: all]")
 @click.option("--where", metavar="FILTER", help="Only products whose columns pass.")
@@ -144,6 +147,8 @@ def recall(
     index: Path,
     topic: str | None,
     topics: Path | None,
+    out: Path | None,
+    keep: bool,
     threshold: float,
     top_k: int | None,
     where: str | None,
@@ -153,7 +158,7 @@ def recall(
     at_version: int | None,
     run: str | None,
     revision: str | None,
-) -> None:
+) -> int:
     """The products of a topic, best first.
 
     Those whose picture has a score strictly above the threshold, with score, id and title. A filter compares columns:
@@ -165,29 +170,47 @@ def recall(
 
     if (topic is None) == (topics is None):
         raise UsageError("wanted a TOPIC or --topics FILE" + ("" if topic is None else ", not both"))
-    asked = [topic] if topic is not None else _lines(topics) if topics is not None else []
+    if (out is not None or keep) and (topics is None or out is None):
+        raise UsageError("--out FILE goes with --topics FILE, and --keep with both")
     question = Question(threshold, mode, top_k, where, candidates)
     searcher = open_searcher(index, run, revision, at_version, calibrated=not raw)
     if mode == "cascade":
         measure_if_unknown(searcher, screen.progress)
-    answers = searcher.recall_all(asked, question, screen.progress)
+    if topics is not None:
+        return _recalled_topics(screen, searcher, question, index, topics, out, keep)
+    assert topic is not None
+    answer = searcher.recall(topic, question)
+    screen.show(answer.to_json(), _answer_lines(screen, answer, titled=False))
+    return 0
+
+
+def _recalled_topics(
+    screen: Screen, searcher: Searcher, question: Question, index: Path, file: Path, out: Path | None, keep: bool
+) -> int:
+    """Many topics, into a file or onto the screen."""
+    from interbert.recall.bundles import recall_topics, write_bundles
+    from interbert.recall.topics import FILE as KEPT
+    from interbert.recall.topics import open_topics, read_topics
+
+    asked = read_topics(file)
+    kept = open_topics(index) if keep or (index / KEPT).is_file() else None
+    if out is not None:
+        report = write_bundles(searcher, asked, question, out, kept=kept, keep=keep, progress=screen.progress)
+        screen.show({"out": str(out), **report.to_json()}, report.lines(out))
+        return IN_PART if report.failures else 0
+    answers = (answer for _, answer in recall_topics(searcher, asked, question, kept, screen.progress))
     if screen.as_json:
-        found = [answer.to_json() for answer in answers]
-        screen.show(found[0] if topic is not None else {"answers": found}, ())
-        return
-    screen.show(None, (line for answer in answers for line in _answer_lines(screen, answer, titled=topic is None)))
+        screen.show({"answers": [answer.to_json() for answer in answers]}, ())
+    else:
+        screen.show(None, (line for answer in answers for line in _answer_lines(screen, answer, titled=True)))
+    return 0
 
 
 def _answer_lines(screen: Screen, answer: Answer, titled: bool) -> Iterator[str]:
     if titled:
         yield f"# {answer.topic}"
-    yield from (f"{hit.score:.4f}  {_plain(hit.id)}  {_plain(hit.title)}" for hit in answer.hits)
+    yield from (f"{hit.score:.4f}  {plain(hit.id)}  {plain(hit.title)}" for hit in answer.hits)
     screen.say(_summary(answer))
-
-
-def _plain(text: str) -> str:
-    """Without what would move a terminal's cursor or change its colours."""
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _summary(answer: Answer) -> str:
@@ -219,7 +242,7 @@ def _measured(screen: Screen, out: Path, run: str | None, revision: str | None, 
     from interbert.recall.measuring import measure
     from interbert.recall.search import CANDIDATES, open_searcher
 
-    found = measure(open_searcher(out, run, revision), _lines(topics) if topics else None, progress=screen.progress)
+    found = measure(open_searcher(out, run, revision), _titles(topics) if topics else None, progress=screen.progress)
     return found.to_json(CANDIDATES)
 
 
@@ -231,6 +254,13 @@ def _measured_line(found: dict[str, Any]) -> str:
 
 
 def _lines(path: Path) -> list[str]:
+    """Of a file of ids."""
     from interbert.scoring.page import read_topics
 
     return read_topics(path)
+
+
+def _titles(path: Path) -> list[str]:
+    from interbert.recall.topics import read_topics
+
+    return [topic.title for topic in read_topics(path)]

@@ -77,6 +77,11 @@ def verb(name: str, *, examples: Sequence[str]) -> Callable[[Callable[..., Any]]
     return made
 
 
+def plain(text: str) -> str:
+    """Without what would move a terminal's cursor or change its colours."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 _SHARED = (
     ("as_json", "--json", "The result as one JSON object."),
     ("quiet", "--quiet", "Nothing on stderr but errors."),

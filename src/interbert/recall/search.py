@@ -33,6 +33,7 @@ THRESHOLD = 0.6  # the paper's (A.4)
 CANDIDATES = 200
 MAX_TOPIC = 1_000  # characters
 TOPICS_AT_ONCE = 32  # that meet a stripe of pictures together
+REMEMBER_SECONDS = 60.0  # a kill loses at most the scores of so long
 Mode = Literal["exact", "cascade"]
 
 
@@ -60,12 +61,16 @@ class Question:
 
 @dataclass(frozen=True)
 class Hit:
-    """A product that was found. score: in [0, 1].  image: as its catalogue named it.  cells: its columns."""
+    """A product that was found. score: in [0, 1].  image: as its catalogue named it.  cells: its columns.
+
+    picture: the key of what it shows.
+    """
 
     id: str
     title: str
     score: float
     image: str
+    picture: str
     cells: dict[str, Cell] = field(default_factory=dict)
 
 
@@ -131,42 +136,46 @@ class Searcher:
         return answer
 
     def recall_all(
-        self, topics: Sequence[str], question: Question | None = None, progress: bool = False
+        self, topics: Sequence[str], question: Question | Sequence[Question] | None = None, progress: bool = False
     ) -> Iterator[Answer]:
         """The products of each topic, in order; pictures are read once for many topics.
 
+        question: of all topics, or one for each; neighbours with the same filter share the reading of pictures.
         Raises UsageError for a topic that says nothing or too much, or a filter that doesn't parse.
         """
-        question = question or Question()
-        where = self._filter(question)
+        questions = [question or Question()] * len(topics) if not isinstance(question, Sequence) else question
+        filters = {where: self._filter(where) for where in {one.where for one in questions}}
         words = self._words(topics)  # before the first is scored
-        together = TOPICS_AT_ONCE if question.mode == "exact" else 1  # each topic has its own candidates
-        for start in range(0, len(topics), together):
-            part = slice(start, start + together)
+        for part in _together(questions):
             began = time.perf_counter()
+            where = filters[questions[part][0].where]
             passed = self.store.select(self.version, where)
-            chosen = self._chosen(topics[start], question, where, passed)
-            found = _Found(self, chosen, question, len(topics[part]))
+            chosen = self._chosen(topics[part.start], questions[part.start], where, passed)
+            found = _Found(self, chosen, questions[part])
             for places, margins in self._scored(topics[part], words[part], chosen, progress):
                 found.add(places, margins)
-            measured = self._measured(question, passed)
             seconds = (time.perf_counter() - began) / len(topics[part])
-            for at, topic in enumerate(topics[part]):
-                hits, recalled = found.best(at), found.recalled[at]
-                counts = len(passed), len(chosen), recalled
-                yield Answer(topic, question, self.version, hits, *counts, seconds, measured)
+            for at, (topic, asked) in enumerate(zip(topics[part], questions[part], strict=True)):
+                counts = len(passed), len(chosen), found.recalled[at]
+                measured = self._measured(asked, passed)
+                yield Answer(topic, asked, self.version, found.best(at), *counts, seconds, measured)
 
     def stream(self, topic: str, question: Question | None = None) -> Iterator[Early]:
         """Products as they are found, not best first. With top_k: those that are among the best so many so far."""
         question = question or Question()
         words = self._words([topic])
-        where = self._filter(question)
+        where = self._filter(question.where)
         chosen = self._chosen(topic, question, where, self.store.select(self.version, where))
-        found, scored = _Found(self, chosen, question, 1), 0
+        found, scored = _Found(self, chosen, [question]), 0
         for places, margins in self._scored([topic], words, chosen):
             (new,) = found.add(places, margins)
             scored += int(found.counts[places].sum())
             yield Early(scored, len(chosen), found.hits(new))
+
+    def check(self, topic: str, question: Question) -> None:
+        """Raises UsageError for what `recall` would raise it for."""
+        self.read(topic)
+        self._filter(question.where)
 
     def read(self, topic: str) -> NDArray[np.int64]:
         """A topic's token ids, as many as the model reads.
@@ -207,8 +216,8 @@ class Searcher:
         self.scorer.words(topics)
         return [self.read(topic) for topic in topics]
 
-    def _filter(self, question: Question) -> Filter | None:
-        return None if not question.where else parse(question.where, self.store.columns())
+    def _filter(self, where: str | None) -> Filter | None:
+        return None if not where else parse(where, self.store.columns())
 
     def _chosen(self, topic: str, question: Question, where: Filter | None, passed: Selection) -> Selection:
         """The products that get a full score, of those that pass the filter."""
@@ -239,11 +248,15 @@ class Searcher:
         missing = np.flatnonzero(~known.all(0))
         missing = missing[np.argsort(regions[missing], kind="stable")]
         parts = [missing[start : start + STRIPE] for start in range(0, len(missing), STRIPE)]
+        remembered = time.monotonic()
         try:
             for part in tqdm(parts, "scoring", disable=None if progress else True, delay=1, leave=False):
                 lacking = np.flatnonzero(~known[:, part].all(1))
                 margins[np.ix_(lacking, part)] = self._computed([words[at] for at in lacking.tolist()], pictures[part])
                 yield part, margins[:, part]
+                if time.monotonic() - remembered > REMEMBER_SECONDS:
+                    known = self._remember(topics, pictures, margins, known)
+                    remembered = time.monotonic()
         finally:
             self._remember(topics, pictures, margins, known)
 
@@ -270,11 +283,13 @@ class Searcher:
 
     def _remember(
         self, topics: Sequence[str], pictures: NDArray[np.int64], margins: NDArray[np.float32], known: NDArray[np.bool_]
-    ) -> None:
+    ) -> NDArray[np.bool_]:
+        """Keeps what is new since `known`. Returns what is known from then on."""
         new = np.isfinite(margins) & ~known
         if self.memory is not None:
             for at in np.flatnonzero(new.any(1)).tolist():
                 self.memory.keep(self.model_key, topics[at], pictures[new[at]], margins[at, new[at]])
+        return new | known
 
     def _measured(self, question: Question, passed: Selection) -> dict[str, Any] | None:
         """What is known of the cascade's recall; None where it is exact, or nothing was measured."""
@@ -286,17 +301,16 @@ Scored = tuple[float, int, float]  # less the margin, the product's row, the sco
 
 
 class _Found:
-    """Products above the threshold for each of several topics, at most `top_k` of each; `recalled` counts all."""
+    """Products above the threshold of each of several questions, at most its `top_k`; `recalled` counts all."""
 
-    def __init__(self, searcher: Searcher, chosen: Selection, question: Question, topics: int) -> None:
-        self._store, self._scorer = searcher.store, searcher.scorer
-        self._threshold, self._top_k = np.float32(question.threshold), question.top_k
+    def __init__(self, searcher: Searcher, chosen: Selection, questions: Sequence[Question]) -> None:
+        self._store, self._scorer, self._questions = searcher.store, searcher.scorer, questions
         _, of_picture = np.unique(chosen.pictures, return_inverse=True)
         self.counts = np.bincount(of_picture)  # products of each distinct picture
         self._rows = chosen.rows[np.argsort(of_picture, kind="stable")]
         self._ends = np.cumsum(self.counts)
-        self._best: list[list[Scored]] = [[] for _ in range(topics)]
-        self.recalled = [0] * topics
+        self._best: list[list[Scored]] = [[] for _ in questions]
+        self.recalled = [0] * len(questions)
 
     def add(self, places: NDArray[np.int64], margins: NDArray[np.float32]) -> list[list[Scored]]:
         """Takes margins of pictures, and returns for each topic which products are new among its best."""
@@ -310,13 +324,13 @@ class _Found:
         """What was found, in that order."""
         products: list[Product] = self._store.products([row for _, row, _ in found])
         return [
-            Hit(one.id, one.title, score, one.image, dict(one.cells))
+            Hit(one.id, one.title, score, one.image, one.picture, dict(one.cells))
             for (_, _, score), one in zip(found, products, strict=True)
         ]
 
     def _added(self, topic: int, places: NDArray[np.int64], margins: NDArray[np.float32]) -> list[Scored]:
-        scores = self._scorer.probabilities(margins)
-        above = scores > self._threshold
+        scores, question = self._scorer.probabilities(margins), self._questions[topic]
+        above = scores > np.float32(question.threshold)
         of_pictures = zip(places[above].tolist(), margins[above].tolist(), scores[above].tolist(), strict=True)
         new = sorted(
             (-margin, row, score)
@@ -324,10 +338,10 @@ class _Found:
             for row in self._rows[self._ends[place] - self.counts[place] : self._ends[place]].tolist()
         )
         self.recalled[topic] += len(new)
-        if self._top_k is None:
+        if question.top_k is None:
             self._best[topic] += new
             return new
-        self._best[topic] = sorted(self._best[topic] + new)[: self._top_k]
+        self._best[topic] = sorted(self._best[topic] + new)[: question.top_k]
         return [one for one in new if one <= self._best[topic][-1]]
 
 
@@ -347,6 +361,18 @@ def open_searcher(
     store = open_index(folder)
     scorer = scorer_of(store, folder, run, revision, calibrated=calibrated)
     return Searcher(store, scorer, ScoreMemory(folder / "scores.sqlite"), version)
+
+
+def _together(questions: Sequence[Question]) -> Iterator[slice]:
+    """Neighbours whose pictures are the same, at most `TOPICS_AT_ONCE`; of a cascade each has its own candidates."""
+    start = 0
+    while start < len(questions):
+        end, first = start + 1, questions[start]
+        most = min(len(questions), start + (TOPICS_AT_ONCE if first.mode == "exact" else 1))
+        while end < most and (questions[end].mode, questions[end].where) == (first.mode, first.where):
+            end += 1
+        yield slice(start, end)
+        start = end
 
 
 def alone_query(model: InterBert, text_vector: NDArray[np.float32]) -> NDArray[np.float32]:
