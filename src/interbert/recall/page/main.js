@@ -1,0 +1,217 @@
+// The search page: a topic in, its products as a grid that a threshold cuts.
+
+import { Service } from "./api.js";
+import { cardFace } from "./card.js";
+import { afterPause, byId, element, say } from "./dom.js";
+import { filterBox } from "./filter.js";
+import { Grid } from "./grid.js";
+import { button, message, refusal } from "./message.js";
+import { ProductDialog } from "./product.js";
+import { expectedPrecision, Search } from "./search.js";
+import { number, percent, seconds, speak, t } from "./words.js";
+
+const LIVE_SECONDS = 1.5; // an answer that took longer is asked for by Enter, not by typing
+const LOWER = 0.3; // of the threshold that an empty answer offers
+
+const service = new Service();
+const form = byId("ask"), topic = byId("topic"), slider = byId("threshold");
+let info = {};
+let search = null; // what is shown
+let next = null; // what is asked
+
+const grid = new Grid(byId("results"), { card: productCard, more });
+const dialog = new ProductDialog({
+  service, topic: () => search.question.topic, at: (index) => search.items[index], closed: (index) => grid.focus(index),
+});
+const filter = () => filterBox(info.columns ?? {}, seenValues, askChanged);
+let filters;
+
+function productCard(item, index) {
+  return element("li", { class: "card" },
+    element("button", { type: "button", on: { click: () => dialog.open(index) } }, ...cardFace(service, item)));
+}
+
+const threshold = () => Number(slider.value);
+const question = () => ({
+  topic: topic.value.trim(), threshold: threshold(), mode: form.elements.mode.value,
+  ...(byId("where").value.trim() && { filter: byId("where").value.trim() }),
+});
+
+// Asks for what the form says; an answer that is not wanted any more is dropped.
+async function ask() {
+  next?.stop();
+  next = null;
+  wrong({});
+  if (!topic.value.trim()) return begin();
+  const asked = (next = new Search(service, question()));
+  history.replaceState(null, "", `?${new URLSearchParams(asked.question)}`);
+  busy(true);
+  try {
+    await asked.more();
+  } catch (error) {
+    if (asked === next && error.name !== "AbortError") refused(error);
+    return;
+  } finally {
+    if (asked === next) busy(false);
+  }
+  if (asked !== next) return;
+  search = asked;
+  show();
+}
+
+// The next products of what is shown.
+async function more() {
+  const shown = search;
+  if (!shown || next !== shown || shown.above(threshold())?.here < shown.items.length) return;
+  try {
+    if ((await shown.more()) && shown === search) show();
+  } catch (error) {
+    if (shown === search) say(byId("precision"), error.status ? error.message : t("unreachable"));
+  }
+}
+
+// Shows what is known at the slider's threshold; what is not known is asked for.
+function show() {
+  const above = search?.above(threshold());
+  byId("threshold-value").textContent = threshold().toFixed(2);
+  tellPrecision();
+  if (!search || next !== search) return;
+  if (!above) {
+    byId("count").textContent = t("counting");
+    return askSoon();
+  }
+  message();
+  byId("count").textContent = counted(above.count);
+  byId("count").title = cascadeHow();
+  slider.setAttribute("aria-valuetext", `${threshold().toFixed(2)}: ${byId("count").textContent}`);
+  grid.show(search.items, above.here);
+  filters?.offer();
+  if (!above.count) nothing();
+}
+
+// Asks where what the form says is not asked already: by Enter, say, before a pause in the typing was over.
+function askChanged() {
+  if (JSON.stringify(question()) !== JSON.stringify(next?.question)) ask();
+}
+
+const askSoon = afterPause(askChanged, 150);
+
+function counted(recalled) {
+  const { total_scored: scored, total_passed: passed = scored, seconds: took, measured_recall: measured } = search.facts;
+  const values = { recalled: number(recalled), passed: number(passed), scored: number(scored), seconds: seconds(took) };
+  if (search.question.mode === "exact") return t("count", values);
+  return measured ? t("countCascade", { ...values, recall: percent(measured.recall) }) : t("countCascadeUnknown", values);
+}
+
+function cascadeHow() {
+  const measured = search.question.mode === "cascade" && search.facts.measured_recall;
+  return measured ? t("measured", measured) : "";
+}
+
+function tellPrecision() {
+  if (!search) return say(byId("precision"), "");
+  const { calibration } = info;
+  if (!calibration) return say(byId("precision"), t("uncalibrated"));
+  const precision = expectedPrecision(calibration.cuts, threshold());
+  const values = { precision: precision !== null && percent(precision), pairs: number(calibration.pairs) };
+  say(byId("precision"), t(precision === null ? "precisionNone" : "precision", values));
+}
+
+function begin() {
+  search = null;
+  byId("count").textContent = "";
+  grid.show([]);
+  tellPrecision();
+  message(t("start"), t("startMore"));
+}
+
+function nothing() {
+  if (search.facts.total_passed === 0) return message(t("emptyFilter"), t("emptyMore"));
+  const lower = () => {
+    slider.value = LOWER;
+    ask();
+    slider.focus();
+  };
+  const shown = threshold().toFixed(2);
+  const offer = threshold() > LOWER && button(t("emptyLower", { threshold: LOWER.toFixed(2) }), lower);
+  message(t("empty", { threshold: shown }), t("emptyMore"), offer || "");
+}
+
+// Says what was wrong with a field beside the field, and everything else in the results' place.
+function refused(error) {
+  search = null;
+  grid.show([]);
+  byId("count").textContent = "";
+  tellPrecision();
+  message();
+  if (error.status === 422 && ["topic", "filter"].includes(error.param)) return wrong({ [error.param]: error.message });
+  refusal(error, ask);
+}
+
+function wrong({ topic: ofTopic, filter: ofFilter }) {
+  say(byId("topic-error"), ofTopic);
+  topic.setAttribute("aria-invalid", Boolean(ofTopic));
+  byId("where").setAttribute("aria-invalid", Boolean(ofFilter));
+  if (ofFilter) filters?.wrong(ofFilter);
+  else filters?.right();
+}
+
+function busy(on) {
+  byId("busy").hidden = !on;
+  byId("results").setAttribute("aria-busy", on);
+  if (on && !search) message();
+  if (on) byId("count").textContent = t("searching");
+}
+
+// Values of a column among the products that are here, for the filter's suggestions.
+function seenValues(column) {
+  const seen = new Set((search?.items ?? []).map((item) => item.cells?.[column] ?? (column === "title" ? "" : null)));
+  return [...seen].filter((value) => value !== null && value !== "").sort().slice(0, 50);
+}
+
+// Fills the form from the page's address, so that an answer can be passed on.
+function fromAddress() {
+  const asked = new URLSearchParams(location.search);
+  topic.value = asked.get("topic") ?? "";
+  slider.value = asked.get("threshold") ?? info.threshold ?? slider.value;
+  byId("where").value = asked.get("filter") ?? "";
+  if (asked.get("mode") === "cascade") form.elements.mode.value = "cascade";
+}
+
+async function start() {
+  fromAddress();
+  show();
+  speak(() => {
+    show();
+    if (!search) begin();
+    grid.redraw();
+    dialog.redraw();
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    ask();
+  });
+  topic.addEventListener("input", afterPause(() => {
+    if (!search || search.facts.seconds < LIVE_SECONDS) askChanged();
+  }, 350));
+  for (const mode of form.elements.mode) mode.addEventListener("change", ask);
+  slider.addEventListener("input", show);
+  addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.target.closest("input, select, dialog")) return;
+    event.preventDefault();
+    topic.focus();
+  });
+  begin();
+  try {
+    info = await service.info();
+  } catch {
+    // what the service lacks is said when it is asked for something
+  }
+  byId("to-topics").hidden = !info.topics;
+  byId("to-compare").hidden = !info.others?.length;
+  filters = filter();
+  topic.focus();
+  if (topic.value) ask();
+}
+
+start();

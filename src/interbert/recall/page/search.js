@@ -1,0 +1,71 @@
+// One topic's answer as it grows: asked page by page, best first, cut at any threshold that it reaches.
+
+const PAGE = 100;
+
+export class Search {
+  items = [];
+  total = 0; // above the threshold that was asked for
+  facts = {}; // of the answer's first page
+  #cursor = null;
+  #running = null;
+  #notBefore = 0; // after a refusal, when the next products may be asked for
+
+  constructor(service, question) {
+    this.service = service;
+    this.question = question;
+  }
+
+  // Asks for the first products, or for the next ones. Returns false where it asks already, or there are no more.
+  async more() {
+    if (this.#running || (this.items.length && !this.#cursor) || performance.now() < this.#notBefore) return false;
+    this.#running = new AbortController();
+    const began = performance.now();
+    try {
+      const question = { ...this.question, limit: PAGE, ...(this.#cursor && { cursor: this.#cursor }) };
+      const answer = await this.service.recall(question, this.#running.signal);
+      if (!this.items.length) this.facts = { ...answer, items: null, seconds: (performance.now() - began) / 1000 };
+      this.items = this.items.concat(answer.items);
+      this.total = answer.total_recalled;
+      this.#cursor = answer.items.length ? answer.next_cursor : null;
+      return true;
+    } catch (error) {
+      this.#notBefore = performance.now() + 1000 * Math.max(2, error.retrySeconds || 0);
+      throw error;
+    } finally {
+      this.#running = null;
+    }
+  }
+
+  stop() {
+    this.#running?.abort();
+  }
+
+  // How many products are strictly above a threshold, and of those that are here how many; null where it cannot know.
+  above(threshold) {
+    if (threshold < this.question.threshold) return null;
+    const here = firstAtOrBelow(this.items, Math.fround(threshold));
+    if (threshold === this.question.threshold) return { count: this.total, here };
+    return here < this.items.length || !this.#cursor ? { count: here, here } : null;
+  }
+}
+
+// The index of the first item whose score is not above; items stand best first. Scores are single floats.
+function firstAtOrBelow(items, threshold) {
+  let low = 0, high = items.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (Math.fround(items[middle].score) > threshold) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+// The precision that a threshold is expected to have, between the cuts of the run's calibration.
+export function expectedPrecision(cuts, threshold) {
+  const known = cuts.filter((cut) => cut.precision !== null);
+  const after = known.findIndex((cut) => cut.threshold >= threshold);
+  if (after < 0) return null;
+  const [low, high] = [known[Math.max(0, after - 1)], known[after]];
+  const share = high === low ? 0 : (threshold - low.threshold) / (high.threshold - low.threshold);
+  return low.precision + Math.max(0, share) * (high.precision - low.precision);
+}

@@ -1,0 +1,69 @@
+"""A real Chromium, headless, in front of a service. Where there is none, one line says that nothing ran."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fake_shop import Shop, serving
+
+SECONDS = 20  # that a wait may take on a busy machine
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The browser of a module's tests; closed with it, since its event loop must not meet other tests."""
+    if CHROMIUM is None:
+        pytest.skip("the browser tests did not run: there is no chromium (Debian: apt-get install chromium)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests did not run: no playwright")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    """60 products."""
+    with serving(Shop()) as shop:
+        yield shop
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens an address in a tab of its own, with options of `new_context`. What a page complains of fails its test."""
+    contexts, complaints = [], []
+
+    def heard(message: Any) -> None:
+        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+            complaints.append(message.text)
+
+    def opened(address: str, **options: Any) -> Any:
+        context = browser.new_context(**({"locale": "en-GB", "viewport": {"width": 1280, "height": 860}} | options))
+        contexts.append(context)
+        context.set_default_timeout(1000 * SECONDS)
+        page = context.new_page()
+        page.on("console", heard)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def page(open_page: Callable[..., Any], shop: Shop) -> Any:
+    """The shop's page."""
+    return open_page(shop.address)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name == "browser":
+            item.add_marker(pytest.mark.xdist_group("browser"))

@@ -1,0 +1,177 @@
+"""A service in a thread that answers at once, as a test says: for what a real one does rarely, or at a size."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+PAGE = files("interbert.recall") / "page"
+TYPES = {"html": "text/html; charset=utf-8", "css": "text/css", "js": "text/javascript"}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+COLOURS = ("#c0392b", "#2980b9", "#27ae60", "#8e44ad", "#d35400", "#16a085")
+DRAWING = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 300 200" width="300" height="200">'
+    '<rect width="300" height="200" fill="#eee"/><circle cx="80" cy="70" r="50" fill="COLOUR"/></svg>'
+)
+CALIBRATION = {
+    "pairs": 1200,
+    "cuts": [
+        {"threshold": 0.1, "precision": 0.4, "recall": 0.99},
+        {"threshold": 0.5, "precision": 0.7, "recall": 0.9},
+        {"threshold": 0.7, "precision": 0.9, "recall": 0.6},
+        {"threshold": 0.99, "precision": None, "recall": 0.0},
+    ],
+}
+
+
+@dataclass
+class Answer:
+    """What is answered instead of the usual."""
+
+    status: int
+    error: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Shop:
+    """Products 0..count-1 with falling scores. `instead`: path -> answers that are given first, one a request."""
+
+    def __init__(self, count: int = 60) -> None:
+        self.titles = [f"product {number}" for number in range(count)]
+        self.calibration: dict[str, Any] | None = CALIBRATION
+        self.instead: dict[str, list[Answer]] = {}
+        self.asked: list[dict[str, Any]] = []
+        self.address = ""
+        self.hold = threading.Event()
+        self.hold.set()
+
+    def score(self, number: int) -> float:
+        return round(1 - (number + 0.5) / len(self.titles), 6)
+
+    def info(self) -> dict[str, Any]:
+        columns = {"id": "text", "title": "text", "image": "text", "price": "number", "shop's own": "text"}
+        return {"columns": columns, "calibration": self.calibration, "threshold": 0.6}
+
+    def recall(self, question: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(question)
+        start, limit = int(question.get("cursor") or 0), question["limit"]
+        passed = 0 if question.get("filter") == "price < 0" else len(self.titles)
+        above = [number for number in range(passed) if self.score(number) > question["threshold"]]
+        items = [self.item(number) for number in above[start : start + limit]]
+        cascade = question["mode"] == "cascade"
+        return {
+            "topic": question["topic"],
+            "threshold": question["threshold"],
+            "total_passed": passed,
+            "total_scored": min(passed, 200) if cascade else passed,
+            "total_recalled": len(above),
+            "items": items,
+            "mode": question["mode"],
+            "measured_recall": {"recall": 0.97, "topics": 64, "answers": 20} if cascade else None,
+            "next_cursor": str(start + limit) if start + limit < len(above) else None,
+            "index_version": 1,
+        }
+
+    def item(self, number: int) -> dict[str, Any]:
+        return {
+            "id": f"p/{number}",
+            "title": self.titles[number],
+            "score": self.score(number),
+            "image_url": f"/products/p%2F{number}/image",
+        }
+
+    def explanation(self, topic: str) -> dict[str, Any]:
+        words = topic.split()
+        return {
+            "text": topic,
+            "score": 0.93,
+            "image_size": [300, 200],
+            "words": [{"word": one, "span": [0, 1], "weight": 0.8 - at} for at, one in enumerate(words)],
+            "regions": [
+                {"label": "shoe", "box": [20, 20, 140, 120], "weight": 1.5},
+                {"label": "", "box": [150, 60, 290, 190], "weight": 0.4},
+                {"label": "sky", "box": [0, 0, 300, 50], "weight": -0.2},
+            ],
+            "weights": [[0.6, 0.1, 0.05] for _ in words],
+        }
+
+
+class _Handler(BaseHTTPRequestHandler):
+    shop: Shop
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        place = urlsplit(self.path)
+        parts = [unquote(part) for part in place.path.split("/")[1:]]
+        if self._refused(place.path):
+            return
+        if parts == [""]:
+            self._file("index.html")
+        elif parts[0] == "page" and len(parts) == 2:
+            self._file(parts[1])
+        elif parts == ["info"]:
+            self._json(self.shop.info())
+        elif parts[0] == "products" and parts[-1] == "explain":
+            self._json(self.shop.explanation(parse_qs(place.query)["topic"][0]))
+        elif parts[0] == "products" and parts[-1] == "image":
+            colour = COLOURS[int(parts[1].split("/")[1]) % len(COLOURS)]
+            self._send(DRAWING.replace("COLOUR", colour).encode(), "image/svg+xml")
+        else:
+            self._json({"error": {"message": f"there is no {place.path}"}}, 404)
+
+    def do_POST(self) -> None:
+        question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.shop.hold.wait(20)
+        if not self._refused(self.path):
+            self._json(self.shop.recall(question))
+
+    def _refused(self, path: str) -> bool:
+        kind = "/" + path.rsplit("/", 1)[-1]
+        if not self.shop.instead.get(kind):
+            return False
+        answer = self.shop.instead[kind].pop(0)
+        self._json({"error": answer.error}, answer.status, answer.headers)
+        return True
+
+    def _file(self, name: str) -> None:
+        self._send((PAGE / name).read_bytes(), TYPES[name.rsplit(".", 1)[-1]])
+
+    def _json(self, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        self._send(json.dumps(value).encode(), "application/json", status, headers)
+
+    def _send(self, body: bytes, type: str, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        own = {"Content-Type": type, "Content-Length": str(len(body)), "Content-Security-Policy": POLICY}
+        for name, value in (own | (headers or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def serving(shop: Shop) -> Iterator[Shop]:
+    """The shop at `shop.address` as long as the context lasts."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"shop": shop}))
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    shop.address = f"http://127.0.0.1:{server.server_port}/"
+    try:
+        yield shop
+    finally:
+        shop.hold.set()
+        server.shutdown()
+        server.server_close()
