@@ -28,6 +28,7 @@ from interbert.cli.recalling import index, recall
 from interbert.cli.reproducing import reproduce
 from interbert.cli.scores import calibrate, explain
 from interbert.cli.screen import Screen
+from interbert.cli.serving import serve
 from interbert.cli.spamming import spam
 from interbert.errors import InterbertError, unknown_name
 
@@ -66,6 +67,7 @@ VERBS = (
     index,
     recall,
     topics,
+    serve,
     convert,
     reproduce,
     doctor,

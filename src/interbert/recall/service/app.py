@@ -1,0 +1,49 @@
+"""The whole application: routes, errors and the door, around one index."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+import interbert
+from interbert.recall.service.door import Door
+from interbert.recall.service.errors import DOCUMENTED, add_handlers
+from interbert.recall.service.live import LiveIndex
+from interbert.recall.service.page import page_routes
+from interbert.recall.service.routes_about import about_routes
+from interbert.recall.service.routes_recall import recall_routes
+from interbert.recall.service.service import Service
+from interbert.recall.service.settings import Settings
+
+
+def make_app(index: LiveIndex, settings: Settings | None = None, *, log_requests: bool = False) -> Door:
+    """The ASGI application that serves an index; its `service` is what the routes share.
+
+    log_requests: a line of JSON each, to the logger `interbert.service`, without what was asked.
+    """
+    service = Service(index, settings or Settings())
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.batcher.start()
+        yield
+        service.stopping = True
+        await asyncio.to_thread(service.batcher.close, service.settings.time_limit_seconds)
+
+    app = FastAPI(
+        title="interbert",
+        version=interbert.__version__,
+        description="Products of a topic, by their pictures.",
+        lifespan=lifespan,
+        docs_url=None,  # their page takes its scripts from elsewhere
+        redoc_url=None,
+        responses=DOCUMENTED,  # type: ignore[arg-type]
+        max_body_size=service.settings.max_body_bytes,
+    )
+    add_handlers(app)
+    for routes in (about_routes(service), recall_routes(service), page_routes()):
+        app.include_router(routes)
+    return Door(app, service, log_requests)

@@ -1,0 +1,76 @@
+"""What all routes share: the index, the queue, the pictures; and how a request waits for what it asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from fastapi import Request
+
+from interbert.errors import InterbertError
+from interbert.recall.measuring import measure_if_unknown
+from interbert.recall.service.batching import Batcher, Work
+from interbert.recall.service.errors import ClientLeft, ServiceError
+from interbert.recall.service.live import LiveIndex
+from interbert.recall.service.metrics import Metrics
+from interbert.recall.service.settings import Settings
+
+
+class Service:
+    """One index that is served. began: `time.monotonic()` of a request is in its scope's state."""
+
+    def __init__(self, index: LiveIndex, settings: Settings) -> None:
+        self.index, self.settings, self.metrics = index, settings, Metrics()
+        self.batcher = Batcher(settings.max_batch, settings.max_queue, self.metrics)
+        index.check = self.batcher.check
+        self.stopping = False
+
+    def prepare(self) -> None:
+        """What is better done before the first request: how well a cascade finds is measured."""
+        measure_if_unknown(self.index.now())
+
+    def ready(self) -> int:
+        """The version that answers. Raises ServiceError 503 where nothing can be asked."""
+        if self.stopping or not self.batcher.is_alive:
+            raise ServiceError(503, "the service is stopping", code="stopping", retry_seconds=5)
+        version = self.index.now().version
+        self.metrics.index_version.set(version)
+        return version
+
+    async def done(self, request: Request, work: Work) -> Any:
+        """The result of work, which is dropped where the client leaves or the request's time is over.
+
+        Raises ServiceError 429, 503 or 422, ClientLeft.
+        """
+        limit = self.settings.time_limit_seconds
+        deadline = request.scope["state"].get("began", time.monotonic()) + limit
+        job = self.batcher.put(work, deadline)
+        gone = asyncio.ensure_future(_has_left(request))
+        try:
+            left = max(0.0, deadline - time.monotonic())
+            await asyncio.wait({job.future, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if job.future.done():
+                return job.future.result()
+            if gone.done():
+                self.metrics.left.labels("client").inc()
+                raise ClientLeft
+            self.metrics.left.labels("time").inc()
+            raise ServiceError(
+                503,
+                f"it took longer than {limit:g} s; what was scored is remembered, so that the same question goes on there",
+                code="timeout",
+                retry_seconds=1,
+            )
+        except InterbertError as error:
+            raise ServiceError(422, str(error)) from error
+        finally:
+            job.left = True
+            gone.cancel()
+            job.future.cancel()
+
+
+async def _has_left(request: Request) -> None:
+    """Returns when the client is gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
