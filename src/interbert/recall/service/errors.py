@@ -1,4 +1,4 @@
-"""What goes wrong, in one shape: {"error": {"type", "message", "param", "code", "request_id"}}, never with what was sent.
+"""What goes wrong, in one shape: {"error": {"type", "message", "param", "code", "request_id"}}, without what was sent.
 
 In: errors of ours, of FastAPI and of whatever breaks. Out: a response, and `Retry-After` where it helps to come again.
 """

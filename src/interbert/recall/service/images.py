@@ -1,7 +1,7 @@
 """The pictures of products, as the browser gets them: the file that was indexed, and no other.
 
-A file is served only where its sha256 is the picture's key, so that no name in a catalogue and no link leads to anything
-but a picture that was indexed. What a browser cannot show becomes a JPEG.
+A file is served only where its sha256 is the picture's key, so that no name in a catalogue and no link leads to
+anything but a picture that was indexed. What a browser cannot show becomes a JPEG.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the service is asked and what it answers, as JSON. Nothing is converted: a number is no text, `true` is no number.
+"""What the service is asked and what it answers, as JSON. Nothing is converted: a number is no text, true no number.
 
 POST /recall    {"topic": str, "threshold": 0.6, "mode": "exact" | "cascade", "limit": 20, "cursor"?: str,
                  "filter"?: str, "candidates": 200}
@@ -13,8 +13,8 @@ POST /rerank    (also /v1/rerank, /v2/rerank) {"model"?, "query": str | {"text"}
                  {"prompt_tokens", "total_tokens", "pairs"}}
 POST /score     {"model"?, "pairs": [{"text": str, "image": str} or {"text": str, "id": str}]}
              -> {"id", "model", "data": [{"index", "score"}], "usage"}
-POST /rerank/upload, /score/upload: multipart/form-data; the field `request` has that JSON, where {"upload": NAME} stands
-                 for the file of that name among the fields `files`.
+POST /rerank/upload, /score/upload: multipart/form-data; the field `request` has that JSON, where {"upload": NAME}
+                 stands for the file of that name among the fields `files`.
 GET /products?limit=&cursor=&filter= -> {"items": [{"id", "title", "image_url", "cells"}], "total", "next_cursor",
                  "index_version"}
 GET /products/{id} -> {"id", "title", "image_url", "cells", "index_version"};  /products/{id}/image -> the picture
@@ -31,8 +31,8 @@ POST /topics/{name}/review {"product": id, "verdict": "keep" | "drop" | null} ->
 GET /health, /ready, /info, /metrics, /openapi.json
 error           {"error": {"type", "message", "param", "code", "request_id"}}
 
-An image is a data URI `data:image/…;base64,…`; where the service was told of hosts, also an https address of one. A slash
-in an id or a name stands in an address as %2F.
+An image is a data URI `data:image/…;base64,…`; where the service was told of hosts, also an https address of one.
+A slash in an id or a name stands in an address as %2F.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Service:
             self.metrics.left.labels("time").inc()
             raise ServiceError(
                 503,
-                f"it took longer than {limit:g} s; what was scored is remembered, so that the same question goes on there",
+                f"it took longer than {limit:g} s; what was scored is remembered: asked again, it goes on there",
                 code="timeout",
                 retry_seconds=1,
             )
