@@ -15,6 +15,8 @@ from interbert.recall.service.live import LiveIndex
 from interbert.recall.service.page import page_routes
 from interbert.recall.service.routes_about import about_routes
 from interbert.recall.service.routes_recall import recall_routes
+from interbert.recall.service.routes_scores import score_routes
+from interbert.recall.service.routes_topics import topic_routes
 from interbert.recall.service.service import Service
 from interbert.recall.service.settings import Settings
 
@@ -44,6 +46,7 @@ def make_app(index: LiveIndex, settings: Settings | None = None, *, log_requests
         max_body_size=service.settings.max_body_bytes,
     )
     add_handlers(app)
-    for routes in (about_routes(service), recall_routes(service), page_routes()):
+    every = (about_routes(service), recall_routes(service), score_routes(service), topic_routes(service), page_routes())
+    for routes in every:
         app.include_router(routes)
     return Door(app, service, log_requests)

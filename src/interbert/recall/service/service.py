@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Any
 
 from fastapi import Request
 
-from interbert.errors import InterbertError
+from interbert.errors import InterbertError, UsageError
 from interbert.recall.measuring import measure_if_unknown
 from interbert.recall.service.batching import Batcher, Work
-from interbert.recall.service.errors import ClientLeft, ServiceError
+from interbert.recall.service.errors import ClientLeft, ServiceError, defect, request_id
 from interbert.recall.service.live import LiveIndex
 from interbert.recall.service.metrics import Metrics
 from interbert.recall.service.settings import Settings
+
+log = logging.getLogger("interbert.service")
 
 
 class Service:
@@ -62,8 +65,11 @@ class Service:
                 code="timeout",
                 retry_seconds=1,
             )
-        except InterbertError as error:
+        except UsageError as error:
             raise ServiceError(422, str(error)) from error
+        except InterbertError as error:  # of damaged files, and weights that give no numbers: no fault of who asks
+            log.error("request %s: %s", request_id(request.scope), error)
+            raise defect() from error
         finally:
             job.left = True
             gone.cancel()
