@@ -39,6 +39,7 @@ class ModelConfig:
     region_feature_size: int = 2048
     region_classes: int = 1601
     region_confidence: bool = False  # beyond the paper: the detector's confidence as a sixth location number
+    alone_projections: bool = False  # beyond the paper: vectors of a side alone are corrected, to follow the score
     region_standardised: bool = False  # beyond the paper: features to mean 0 and deviation 1, channel by channel
     layer_norm_eps: float = 1e-12
     dropout: float = 0.1

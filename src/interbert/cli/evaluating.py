@@ -24,10 +24,10 @@ WITH = {  # the tasks that an option is for
     "--zero-shot": TASKS,
     "--submission": ("vqa", "vcr", *GLUE),
     "--store": ("vqa", "vcr"),
-    "--regions": ("retrieval", "vqa", "vcr"),
-    "--queries": (PRETRAINING, "retrieval"),
-    "--processes": (PRETRAINING, "retrieval"),
-    "--parts": (PRETRAINING, "retrieval"),
+    "--regions": ("retrieval", "vqa", "vcr", "prefilter"),
+    "--queries": (PRETRAINING, "retrieval", "prefilter"),
+    "--processes": (PRETRAINING, "retrieval", "prefilter"),
+    "--parts": (PRETRAINING, "retrieval", "prefilter"),
 }
 
 
@@ -37,6 +37,7 @@ WITH = {  # the tasks that an option is for
         "interbert evaluate pretraining demo/corpus --from demo/run --split validation",
         "interbert evaluate retrieval corpus --from runs/mine --zero-shot --json",
         "interbert evaluate retrieval corpus --from runs/retrieval --regions 90:100 --processes 8",
+        "interbert evaluate prefilter corpus --from runs/prefilter --queries 200",
         "interbert evaluate sst2 glue/SST-2 --from runs/sst2 --split test --submission SST-2.tsv",
     ),
 )

@@ -38,6 +38,28 @@ class Fusion(nn.Module):
         return torch.as_tensor(self.dropout(met))
 
 
+ALONE_PARTS = 4  # of a side's summary, see `alone.py`
+
+
+class AloneProjection(nn.Module):
+    """What is added to the vector of a side read alone, so that inner products follow the interaction score.
+
+    It adds nothing until it is trained: the last layer starts at 0. Beyond the paper.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        hidden = config.hidden_size
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden, eps=config.layer_norm_eps) for _ in range(ALONE_PARTS))
+        self.expand = nn.Linear(ALONE_PARTS * hidden, 2 * hidden)
+        self.contract = nn.Linear(2 * hidden, config.fusion_size)
+
+    def forward(self, summary: Tensor) -> Tensor:
+        """[B, ALONE_PARTS, H] to [B, F]."""
+        parts = [norm(summary[:, at]) for at, norm in enumerate(self.norms)]
+        return torch.as_tensor(self.contract(gelu(self.expand(torch.cat(parts, -1)))))
+
+
 class Transform(nn.Module):
     """BERT's step before a vocabulary: linear, GELU, LayerNorm."""
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from interbert.batch import Batch, Output
 from interbert.config import MATCH_CLASS, ModelConfig
 from interbert.model.embeddings import ImageEmbedding, TextEmbedding
-from interbert.model.heads import Fusion, RegionHead, WordHead
+from interbert.model.heads import AloneProjection, Fusion, RegionHead, WordHead
 from interbert.model.layers import LayerSizes, Stream
 from interbert.model.pretrained import Pretrained
 
@@ -39,7 +39,13 @@ class InterBert(Pretrained):
         self.word_head = WordHead(config)
         self.region_head = RegionHead(config)
         self.match_head = nn.Linear(config.fusion_size, 2)
+        self.alone: nn.ModuleDict | None = None
+        if config.alone_projections:
+            self.alone = nn.ModuleDict({side: AloneProjection(config) for side in ("text", "image")})
         self.apply(self._start)
+        if self.alone is not None:
+            for side in self.alone.values():
+                nn.init.zeros_(side.get_submodule("contract").get_parameter("weight"))
 
     def _start(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
@@ -107,15 +113,23 @@ class InterBert(Pretrained):
         with torch.autocast(text_vector.device.type, enabled=False):  # a score of 8 bits would tie too often
             return torch.as_tensor(self.match_head(self.fusion(text_vector.float(), image_vector.float())))
 
+    @property
+    def match_direction(self) -> Tensor:
+        """[F]: the margin of a fused vector is its inner product with this, and a constant."""
+        return self.match_head.weight[MATCH_CLASS] - self.match_head.weight[1 - MATCH_CLASS]
+
     def margins_alone(self, text_vectors: Tensor, image_vectors: Tensor) -> Tensor:
         """The matching margin of every text with every picture, each read alone: [N, F] and [M, F] to [N, M].
 
         The margin is the logit of "belong together" less the other; of vectors read alone it is an inner product.
+        The vectors are those of `alone.py`.
         """
         texts, images = text_vectors.float(), image_vectors.float()
-        direction = self.match_head.weight[MATCH_CLASS] - self.match_head.weight[1 - MATCH_CLASS]
+        direction = self.match_direction
         offset = self.match_head.bias[MATCH_CLASS] - self.match_head.bias[1 - MATCH_CLASS]
         with torch.autocast(texts.device.type, enabled=False):
+            if self.alone is not None:
+                return texts @ images.T + offset
             if self.fusion.by_product:
                 return (texts * direction) @ images.T + offset
             return (texts @ direction)[:, None] + (images @ direction)[None, :] + offset

@@ -22,6 +22,7 @@ from interbert.corpus.corpus import Corpus
 from interbert.draws import generator_for
 from interbert.errors import InterbertError
 from interbert.metrics import bootstrap_interval, ranks, recall_at
+from interbert.model.alone import image_alone, text_alone
 from interbert.model.interbert import InterBert
 from interbert.model.matching import margin
 from interbert.pretraining.batches import AnyCorpus, Augmentation, BatchMaker, DrawnPairs, draw_pairs
@@ -143,8 +144,8 @@ def alone_recall(model: InterBert, pool: Pool) -> dict[str, float]:
             words = [corpus.words(int(text)).tolist() for text in pool.texts[part]]
             regions = [corpus.regions(int(image)) for image in pool.images[part]]
             batch = make_batch([""] * len(words), words, regions).to(device)
-            texts.append(model(batch.text_alone()).text_vector)
-            images.append(model(batch.image_alone()).image_vector)
+            texts.append(text_alone(model, batch))
+            images.append(image_alone(model, batch))
         scores = model.margins_alone(torch.cat(texts), torch.cat(images)).cpu().numpy()
     place = ranks(scores, pool.relevant(pool.texts))
     return {f"recall_at_{k}": recall_at(place, k) for k in (1, 10)}

@@ -15,6 +15,7 @@ from interbert.config import ModelConfig
 from interbert.corpus.corpus import Corpora, Corpus
 from interbert.draws import generator_for
 from interbert.errors import InterbertError, UsageError
+from interbert.model.alone import without_projections
 from interbert.model.interbert import InterBert
 from interbert.model.pretrained import NOT_STATED
 from interbert.pretraining.batches import AnyCorpus
@@ -139,7 +140,8 @@ def from_run(run: Path, plan: Pretraining, corpus: AnyCorpus) -> tuple[InterBert
     A run whose extractor is not known (a converted one) takes the corpus's where sizes agree; where it counts other
     classes than the corpus, the last layer of the region head is new. Both are said.
     """
-    extractor, before = ExtractorInfo.load(run / "extractor.json"), InterBert.from_pretrained(run)
+    extractor = ExtractorInfo.load(run / "extractor.json")
+    before = without_projections(InterBert.from_pretrained(run))
     if corpus.extractor.feature_size != before.config.region_feature_size:
         raise InterbertError(
             f"run '{run}' reads regions of {before.config.region_feature_size} numbers, the corpus has "

@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from interbert.config import MATCH_CLASS
 from interbert.errors import InterbertError, UsageError
 from interbert.model.interbert import InterBert
 from interbert.recall.filters import Filter, parse
@@ -377,6 +376,7 @@ def _together(questions: Sequence[Question]) -> Iterator[slice]:
 
 def alone_query(model: InterBert, text_vector: NDArray[np.float32]) -> NDArray[np.float32]:
     """float32 [F]: its inner product with an image vector is `margins_alone` less a constant of the text."""
-    weight = model.match_head.weight.detach().float().cpu().numpy()
-    direction = weight[MATCH_CLASS] - weight[1 - MATCH_CLASS]
+    if model.alone is not None:
+        return text_vector
+    direction = model.match_direction.detach().float().cpu().numpy()
     return np.asarray(text_vector * direction if model.fusion.by_product else direction, np.float32)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from interbert.batch import Regions, make_batch
 from interbert.errors import InterbertError
+from interbert.model.alone import image_alone, text_alone
 from interbert.model.interbert import InterBert
 from interbert.model.matching import margin
 from interbert.scoring.calibration import FILE as CALIBRATION
@@ -199,7 +200,7 @@ class Scorer:
 
         def vectors(which: list[int]) -> Tensor:
             batch = make_batch([""] * len(which), [words[i] for i in which], None, pad_id=self.tokenizer.pad_id)
-            return _present(self.model(batch.to(self.device)).text_vector)
+            return text_alone(self.model, batch.to(self.device))
 
         return self._vectors([len(w) for w in words], vectors, batch_size, show_progress_bar)
 
@@ -212,7 +213,7 @@ class Scorer:
 
         def vectors(which: list[int]) -> Tensor:
             batch = make_batch([""] * len(which), None, [regions[i] for i in which])
-            return _present(self.model(batch.to(self.device)).image_vector)
+            return image_alone(self.model, batch.to(self.device))
 
         return self._vectors([len(r) for r in regions], vectors, batch_size, show_progress_bar)
 

@@ -227,6 +227,7 @@ def finetune(
     """
     _refuse_another_run(out, start)
     begun = start_from(start, plan.training.seed, data, store, plan.dropout)
+    begun = replace(begun, model=task_kind(name).prepared(begun.model))
     given = Given(
         name=name,
         tokenizer=begun.tokenizer,
@@ -252,6 +253,7 @@ def finetune(
         found = {}
         if joined.leads:
             found = _leave(out, plan, task, begun, weights, best)
+            task_kind(name).carry_over(Path(start), out)
             about = about_finetuning(plan, start, begun.extractor, summary, best, found)
             _show(out, plan, task, about, joined.device)
     return Finished(summary, best, found)

@@ -18,6 +18,7 @@ from torch import Tensor
 from interbert.batch import Batch, make_batch
 from interbert.errors import InterbertError
 from interbert.files import whole_file
+from interbert.model.alone import image_alone, text_alone
 from interbert.model.interbert import InterBert
 from interbert.pretraining.batches import AnyCorpus
 from interbert.tasks.negatives import Negatives
@@ -87,18 +88,17 @@ def _image_vectors(
         give_way()
         block = images[order[start : start + IMAGES_AT_ONCE]].tolist()
         regions = [best_regions(corpus.regions(image), max_regions) for image in block]
-        found.append(_vector(model, make_batch([""] * len(regions), None, regions), "image_vector"))
+        found.append(_vector(image_alone, model, make_batch([""] * len(regions), None, regions)))
     return torch.cat(found)[torch.from_numpy(np.argsort(order)).to(found[0].device)]
 
 
 def _text_vectors(model: InterBert, corpus: AnyCorpus, texts: NDArray[np.int64]) -> Tensor:
     words = [corpus.words(int(text)).tolist() for text in texts]
-    return _vector(model, make_batch([""] * len(words), words, None), "text_vector")
+    return _vector(text_alone, model, make_batch([""] * len(words), words, None))
 
 
-def _vector(model: InterBert, batch: Batch, name: str) -> Tensor:
-    vector: Tensor = getattr(model(batch.to(next(model.parameters()).device), 1), name)
-    return vector.float()
+def _vector(read: Callable[[InterBert, Batch], Tensor], model: InterBert, batch: Batch) -> Tensor:
+    return read(model, batch.to(next(model.parameters()).device)).float()
 
 
 class Mined:

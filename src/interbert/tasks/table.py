@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from interbert.errors import UsageError, unknown_name
+from interbert.model.interbert import InterBert
 from interbert.tasks.task import Given, Task
 
 
@@ -31,6 +32,15 @@ class TaskKind:
         task: Task = getattr(self._module(), self.task).open(data, options, given)
         return task
 
+    def prepared(self, model: InterBert) -> InterBert:
+        """See `Task.prepared`."""
+        made: InterBert = getattr(self._module(), self.task).prepared(model)
+        return made
+
+    def carry_over(self, start: Path, out: Path) -> None:
+        """See `Task.carry_over`."""
+        getattr(self._module(), self.task).carry_over(start, out)
+
     def _module(self) -> Any:
         return importlib.import_module(f"interbert.tasks.{self.module}")
 
@@ -43,6 +53,7 @@ TASKS: dict[str, TaskKind] = {
     "sst2": TaskKind("glue", "GlueOptions", "Sst2"),
     "stsb": TaskKind("glue", "GlueOptions", "Stsb"),
     "rte": TaskKind("glue", "GlueOptions", "Rte"),
+    "prefilter": TaskKind("prefilter", "PrefilterOptions", "Prefilter"),
 }
 
 

@@ -20,6 +20,7 @@ from interbert.batch import Batch, Regions
 from interbert.config import ModelConfig
 from interbert.draws import generator_for
 from interbert.metrics import bootstrap_interval
+from interbert.model.alone import without_projections
 from interbert.model.interbert import InterBert
 from interbert.text.tokenizer import Tokenizer
 from interbert.training.parallel import Parallel
@@ -100,6 +101,15 @@ class Task(Protocol):
     def head(self, config: ModelConfig) -> nn.Module | None:
         """A new head, or None where the matching head is the task's."""
         return None
+
+    @staticmethod
+    def prepared(model: InterBert) -> InterBert:
+        """The model that a finetuning begins with. A prefilter's projections go: the weights they fit will change."""
+        return without_projections(model)
+
+    @staticmethod
+    def carry_over(start: Path, out: Path) -> None:
+        """Takes into a finetuned run's folder what still holds of the one it was started from."""
 
     def begin_epoch(self, model: TaskModel, epoch: int, parallel: Parallel, give_way: Callable[[], None]) -> None:
         """What an epoch needs of the model as it is then, kept in the run's folder: called once, on every process.
