@@ -111,7 +111,8 @@ def test_a_finetuning_recipe_is_whole(task: str, name: str) -> None:
 
 
 def test_every_task_has_the_recipes_paper_small_and_tiny() -> None:
-    assert {(task, name) for task in TASKS for name in ("paper", "small", "tiny")} <= set(FINETUNING)
+    named = {(task, name) for task in TASKS for name in ("paper", "small", "tiny")}
+    assert named - set(FINETUNING) <= {("prefilter", "paper")}  # which is beyond the paper
 
 
 @pytest.mark.parametrize(

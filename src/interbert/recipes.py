@@ -13,6 +13,7 @@ from interbert.pretraining.job import Pretraining
 from interbert.pretraining.stages import Masking, Stage
 from interbert.tasks.finetuning import Finetuning
 from interbert.tasks.glue import GlueOptions
+from interbert.tasks.prefilter import PrefilterOptions
 from interbert.tasks.retrieval import RetrievalOptions
 from interbert.tasks.vcr import VcrOptions
 from interbert.tasks.vqa import VqaOptions
@@ -317,6 +318,32 @@ def glue_tiny(task: str) -> Finetuning:
     )
 
 
+def prefilter_small() -> Finetuning:
+    """For some thousand pictures of one's own on a CPU: 192,000 pairs are scored once, then projections are trained."""
+    return Finetuning(
+        task="prefilter",
+        options=PrefilterOptions(),
+        epochs=20,
+        batch_size=32,
+        max_regions=36,
+        training=Training(
+            learning_rate=1e-3, warmup_share=0.05, ema=0.99, checkpoint_every=None, checkpoint_minutes=5.0
+        ),
+    )
+
+
+def prefilter_tiny() -> Finetuning:
+    """To see that everything works: a few dozen texts, seconds."""
+    return Finetuning(
+        task="prefilter",
+        options=PrefilterOptions(pool=100, texts=64, listed=16, validation_queries=16, validation_pool=50),
+        epochs=3,
+        batch_size=16,
+        max_regions=36,
+        training=Training(learning_rate=1e-3, log_every=1, checkpoint_every=20, ema=0.99),
+    )
+
+
 GLUE_TASKS = ("cola", "sst2", "stsb", "rte")
 FINETUNING: dict[tuple[str, str], Callable[[], Finetuning]] = {
     ("retrieval", "paper"): retrieval_paper,
@@ -329,6 +356,8 @@ FINETUNING: dict[tuple[str, str], Callable[[], Finetuning]] = {
     ("vcr", "paper"): vcr_paper,
     ("vcr", "small"): vcr_small,
     ("vcr", "tiny"): vcr_tiny,
+    ("prefilter", "small"): prefilter_small,
+    ("prefilter", "tiny"): prefilter_tiny,
     **{(task, "paper"): partial(glue_paper, task) for task in GLUE_TASKS},
     **{(task, "small"): partial(glue_small, task) for task in GLUE_TASKS},
     **{(task, "tiny"): partial(glue_tiny, task) for task in GLUE_TASKS},
