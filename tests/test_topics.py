@@ -104,7 +104,8 @@ def test_what_is_not_there_is_said_with_the_nearest(topics: Topics, tmp_path: Pa
     with pytest.raises(UsageError, match="did you mean 'red'"):
         topics.delete("rad")
     with pytest.raises(UsageError, match="did you mean 'p10'"):
-        topics.review("red", "p1", keep=True)
+        topics.review_all("red", {"p10": True, "p1": True})
+    assert topics.reviews() == []
     with pytest.raises(UsageError, match="no product has such a review"):
         topics.export(tmp_path / "pairs.jsonl")
 

@@ -47,7 +47,7 @@ def answer(capsys: pytest.CaptureFixture[str], *command: object, status: int = 0
 
 def test_every_command_of_the_page_runs(place: tuple[Path, dict[str, int]]) -> None:
     _, statuses = place
-    assert len(statuses) == 15
+    assert len(statuses) == 22
     assert set(statuses.values()) == {0}, statuses
 
 
@@ -85,6 +85,49 @@ def test_the_python_of_the_page_runs(
     assert capsys.readouterr().out
 
 
+def test_topics_are_kept_reviewed_and_exported(
+    place: tuple[Path, dict[str, int]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = place
+    (bird,) = [one for one in answer(capsys, "topics", folder / "index")["topics"] if one["topic"]["name"] == "a bird"]
+    assert (bird["kept"], bird["dropped"], bird["topic"]["threshold"]) == (2, 1, 0.2)
+    whole = answer(capsys, "topics", folder / "index", "a bird")
+    assert [one["id"] for one in whole["dropped"]] == ["1f347"]
+    assert whole["cover"] == whole["products"][0]["id"] == bird["cover"]["id"]
+    lines = (folder / "recalled.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == len((folder / "catalogue" / "topics.txt").read_text(encoding="utf-8").splitlines())
+    pairs = [json.loads(line) for line in (folder / "pairs.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(pair["product"], pair["label"]) for pair in pairs] == [("1f414", 1), ("1f427", 1), ("1f347", 0)]
+
+
+def test_many_reviews_calibrate_the_run(
+    place: tuple[Path, dict[str, int]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = place
+    index, out = folder / "index", folder / "many.jsonl"
+    names = [one["topic"]["name"] for one in answer(capsys, "topics", index)["topics"]]
+    for topic in [name for name in names if name != "a bird"][:3]:
+        products = answer(capsys, "topics", index, topic)["products"]
+        said = [part for at, one in enumerate(products) for part in (("--keep", "--drop")[at % 2], one["id"])]
+        answer(capsys, "topics", index, topic, *said)
+    answer(capsys, "topics", index, "--export", out)
+    report = answer(capsys, "calibrate", out, "--from", folder / "run", "--store", index / "regions")
+    assert report["pairs"] == 3 * 24 + 3
+    (folder / "run" / "calibration.json").unlink()
+
+
+def test_a_topic_that_cannot_be_asked_is_exit_status_3(
+    place: tuple[Path, dict[str, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = place
+    lines = '{"title": "a bird"}\n{"title": "a", "filter": "prize < 3"}\n'
+    (tmp_path / "topics.jsonl").write_text(lines, encoding="utf-8")
+    out = tmp_path / "out.jsonl"
+    report = answer(capsys, "recall", folder / "index", "--topics", tmp_path / "topics.jsonl", "--out", out, status=3)
+    assert report["recalled"] == 1
+    assert list(report["failures"]) == ["a"]
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     return shop(tmp_path, 4)
@@ -111,6 +154,11 @@ def test_what_could_not_be_taken_is_exit_status_3(small: Path, capsys: pytest.Ca
         ("recall index", "wanted a TOPIC or --topics FILE"),
         ("recall index bird --topics topics.txt", "not both"),
         ("recall index bird --threshold 1.5", "wanted a number in 0..1"),
+        ("recall index bird --out out.jsonl", "--out FILE goes with --topics FILE"),
+        ("topics index --keep p1", "wanted its NAME"),
+        ("topics index red --keep p1 --drop p1", "a product was given twice"),
+        ("topics index red --keep p1 --delete", "wanted one of"),
+        ("topics index --only kept", "--only goes with --export FILE"),
     ],
 )
 def test_a_command_that_is_wrong_starts_nothing(

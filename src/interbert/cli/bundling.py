@@ -77,8 +77,8 @@ def topics(
         kept.delete(name)
         screen.show({"deleted": name}, [f"'{plain(name)}' is forgotten"])
     else:
-        for id, belongs in said.items():
-            kept.review(name, id, belongs)
+        if said:
+            kept.review_all(name, said)
         _show(screen, kept, name)
 
 

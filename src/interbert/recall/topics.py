@@ -244,16 +244,22 @@ class Topics:
 
         Raises UsageError where there is no such topic, or it has no such product.
         """
+        self.review_all(name, {id: keep})
+
+    def review_all(self, name: str, said: Mapping[str, bool | None]) -> None:
+        """`review` of several products: of all of them or of none."""
         bundle = self.get(name)
         by_id = {one.id: one for one in (*bundle.products, *bundle.dropped)}
-        one = by_id.get(id)
-        if one is None:
-            raise UsageError(unknown_name(f"product of topic '{name}'", id, list(by_id)[:1000]))
+        for id in said:
+            if id not in by_id:
+                raise UsageError(unknown_name(f"product of topic '{name}'", id, list(by_id)[:1000]))
         with self._database.transaction() as connection:
-            connection.execute("DELETE FROM reviews WHERE topic = ? AND id = ?", (name, id))
-            if keep is not None:
-                said = (name, id, bundle.topic.title, one.title, one.image, one.picture, int(keep), _now())
-                connection.execute("INSERT INTO reviews VALUES (?, ?, ?, ?, ?, ?, ?, ?)", said)
+            for id, keep in said.items():
+                one = by_id[id]
+                connection.execute("DELETE FROM reviews WHERE topic = ? AND id = ?", (name, id))
+                if keep is not None:
+                    row = (name, id, bundle.topic.title, one.title, one.image, one.picture, int(keep), _now())
+                    connection.execute("INSERT INTO reviews VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def dropped(self, name: str) -> set[str]:
         """The ids of products that were said not to belong to a topic, which need not be there."""
