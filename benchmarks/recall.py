@@ -2,6 +2,7 @@
 
     python benchmarks/recall.py [--preset small --products 3000 --scored 256 --rounds 3 --threads 2] [--many 1000000]
     python benchmarks/recall.py --index INDEX --topics FILE
+    python benchmarks/recall.py --index INDEX --attributes colour,article_type --where "split = 'test'"
 
 Without --index: random weights and drawn pictures of 10 to 36 regions, 736 numbers each, so that times mean something
 and recalls nothing. With it: that index and its model, where recalls mean something too.
@@ -11,7 +12,9 @@ the same model in batches of 32 pairs as they come, and pair by pair, both padde
 is what a cross-encoder of pairs does; regions are read inside every clock. `cascade`: --products pictures, 200
 candidates against all of them; time ratio and the share of the exact best 20 that it finds. `many`: so many drawn
 vectors (never scored exactly: that time is the pairs/s above), the cascade's time. `growth`: products/s of inserting,
-replacing and opening. Rounds are interleaved, ratios are medians of the rounds' ratios. Prints one JSON object.
+replacing and opening. `attributes`: topics made of the values of these columns, found by pictures (exactly, and by
+cascade) and beside it by BM25 over titles, which the model never sees; see attribute_topics.py. Rounds are interleaved,
+ratios are medians of the rounds' ratios. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from attribute_topics import found_by_attributes
 from drawn_regions import drawn_regions
 from numpy.typing import NDArray
 
@@ -37,7 +41,7 @@ from interbert.batch import Batch, make_batch
 from interbert.config import preset
 from interbert.model.interbert import InterBert
 from interbert.recall.measuring import measure
-from interbert.recall.search import Question, Searcher, alone_query, open_searcher
+from interbert.recall.search import THRESHOLD, Question, Searcher, alone_query, open_searcher
 from interbert.recall.sqlite_store import SqliteStore
 from interbert.recall.store import Facts, Product
 from interbert.scoring.page import read_topics
@@ -232,6 +236,11 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=0)
     parser.add_argument("--index", type=Path)
     parser.add_argument("--topics", type=Path)
+    parser.add_argument("--attributes", help="columns, with commas between them")
+    parser.add_argument("--where", help="of --attributes: a filter, as for products held out from training")
+    parser.add_argument("--least", type=int, default=5, help="of --attributes: products that a topic has at least")
+    parser.add_argument("--threshold", type=float, default=THRESHOLD, help="of --attributes")
+    parser.add_argument("--candidates", type=int, default=CANDIDATES, help="of --attributes, by cascade")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     result: dict[str, Any] = {
@@ -248,7 +257,11 @@ def main() -> None:
             searcher = Searcher(store, scorer)
         else:
             searcher = open_searcher(given.index)
-            searcher.memory = None  # what is remembered costs nothing
+        if given.attributes:
+            columns = given.attributes.split(",")
+            question = Question(given.threshold, "cascade", where=given.where, candidates=given.candidates)
+            result["attributes"] = found_by_attributes(searcher, columns, question, given.least)
+        searcher.memory = None  # what is remembered costs nothing
         topics = read_topics(given.topics) if given.topics else [TOPIC]
         result["exact"] = exact_against_padded(searcher, given.scored, given.rounds)
         result["cascade"] = cascade_against_exact(searcher, topics, given.rounds)
