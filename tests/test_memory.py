@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,13 @@ def test_scores_come_back_for_their_model_and_topic(tmp_path: Path) -> None:
     assert list(known(again, "红色的鞋")) == [3, 5, 7]
     assert known(again, "红色的鞋")[7] == pytest.approx(0.07)
     assert known(again, "红色的鞋", model="other") == known(again, "hats") == {}
+
+
+def test_many_threads_may_keep_scores_of_one_topic(tmp_path: Path) -> None:
+    memory = ScoreMemory(tmp_path / "scores.sqlite")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: kept(memory, "red shoes", number), range(40)))
+    assert list(known(memory, "red shoes")) == list(range(40))
 
 
 def test_the_topics_that_were_asked_for_longest_ago_are_forgotten(tmp_path: Path) -> None:

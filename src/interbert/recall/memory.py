@@ -33,6 +33,7 @@ _TABLES = (
     " ranks BLOB NOT NULL)",
 )
 _PICTURE, _MARGIN, _RANK = np.dtype("<u4"), np.dtype("<f4"), np.dtype("<i4")
+_OF_TOPIC = "SELECT pictures, margins, checksum FROM topics WHERE key = ?"
 _NEXT = "(SELECT coalesce(max(used), 0) + 1 FROM topics)"
 
 
@@ -87,31 +88,32 @@ class ScoreMemory:
         """Pictures, int64 [n] ascending, and their margins, float32 [n], as far as they are known."""
         key = _key(model, topic)
         with self._or_without():
-            found = self._database.rows("SELECT pictures, margins, checksum FROM topics WHERE key = ?", (key,))
-            if found:
-                pictures, margins, checksum = found[0]
-                if crc32(pictures + margins) == checksum:
-                    with self._database.transaction() as connection:
-                        connection.execute(f"UPDATE topics SET used = {_NEXT} WHERE key = ?", (key,))  # noqa: S608
-                    return np.frombuffer(pictures, _PICTURE).astype(np.int64), np.frombuffer(margins, _MARGIN).copy()
+            rows = self._database.rows(_OF_TOPIC, (key,))
+            found = _stored(rows[0] if rows else None)
+            if len(found[0]):
+                with self._database.transaction() as connection:
+                    connection.execute(f"UPDATE topics SET used = {_NEXT} WHERE key = ?", (key,))  # noqa: S608
+            elif rows:
                 log.warning("'%s': remembered scores are damaged; they are computed again", self._database.path)
                 with self._database.transaction() as connection:
                     connection.execute("DELETE FROM topics WHERE key = ?", (key,))
-        return np.empty(0, np.int64), np.empty(0, np.float32)
+            return found
+        return _stored(None)
 
     def keep(self, model: str, topic: str, pictures: NDArray[np.int64], margins: NDArray[np.float32]) -> None:
         """Remembers margins beside those that are known, and forgets the oldest topics where there are too many."""
-        before, known = self.margins(model, topic)
-        every, first = np.unique(np.concatenate([pictures, before]), return_index=True)
-        values = np.concatenate([margins, known])[first].astype(_MARGIN).tobytes()
-        numbers, size = every.astype(_PICTURE).tobytes(), 8 * len(every)
-        if size > self._most_bytes:
-            log.info("the %d scores of '%.40s' are more than are remembered", len(every), topic)
-            return
+        key = _key(model, topic)
         with self._or_without(), self._database.transaction() as connection:
+            before, known = _stored(connection.execute(_OF_TOPIC, (key,)).fetchone())
+            every, first = np.unique(np.concatenate([pictures, before]), return_index=True)
+            values = np.concatenate([margins, known])[first].astype(_MARGIN).tobytes()
+            numbers, size = every.astype(_PICTURE).tobytes(), 8 * len(every)
+            if size > self._most_bytes:
+                log.info("the %d scores of '%.40s' are more than are remembered", len(every), topic)
+                return
             connection.execute(
                 f"INSERT OR REPLACE INTO topics VALUES (?, {_NEXT}, ?, ?, ?, ?)",  # noqa: S608
-                (_key(model, topic), size, numbers, values, crc32(numbers + values)),
+                (key, size, numbers, values, crc32(numbers + values)),
             )
             (total,) = connection.execute("SELECT coalesce(sum(bytes), 0) FROM topics").fetchone()
             while total > self._most_bytes:
@@ -157,6 +159,13 @@ class ScoreMemory:
             if self._usable:
                 log.warning("scores are not remembered: %s", error)
             self._usable = False
+
+
+def _stored(row: tuple[bytes, bytes, int] | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Pictures and margins of a row; none where there is no row, or it is damaged."""
+    if row is None or crc32(row[0] + row[1]) != row[2]:
+        return np.empty(0, np.int64), np.empty(0, np.float32)
+    return np.frombuffer(row[0], _PICTURE).astype(np.int64), np.frombuffer(row[1], _MARGIN).copy()
 
 
 def _key(model: str, topic: str) -> bytes:

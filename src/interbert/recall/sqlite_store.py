@@ -177,8 +177,9 @@ class SqliteStore:
 
     def select(self, version: int, where: Filter | None) -> Selection:
         """See `ProductStore`."""
-        if where is None and self._whole is not None and self._whole[0] == version:
-            return self._whole[1]
+        whole = self._whole  # as it is now: another thread may put another version in its place
+        if where is None and whole is not None and whole[0] == version:
+            return whole[1]
         self._check(version)
         statement = (
             "SELECT p.row, p.picture, k.regions FROM products p JOIN pictures k ON k.picture = p.picture"  # noqa: S608
