@@ -61,3 +61,12 @@ def test_the_route_is_left_alone_where_nothing_is_gained(monkeypatch: pytest.Mon
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
         with fast_matmul() as used:
             assert used is gains
+
+
+def test_the_route_is_one_for_all_threads_and_restored_by_the_last() -> None:
+    before, second = SWITCH.fp32_precision, precision._onednn_route()
+    with precision._onednn_route():
+        second.__enter__()
+    assert SWITCH.fp32_precision == "bf16"  # the second is still inside
+    second.__exit__(None, None, None)
+    assert SWITCH.fp32_precision == before

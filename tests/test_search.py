@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,25 @@ def test_what_was_scored_is_remembered_also_where_nobody_waits(
     assert computed == [8]
     open_searcher(place / "index").recall("a playing cat", EVERY)
     assert sum(computed) == 20
+
+
+def test_many_threads_get_what_one_gets(place: Path) -> None:
+    topics = [f"{word} {thing}" for word in ("red", "two", "big", "old") for thing in ("dog", "cat")]
+    where = [None, "category = 'shoes'"]
+    asked = [(topic, Question(threshold=0.2, where=one)) for topic in topics for one in where]
+    alone = open_searcher(place / "index")
+    alone.memory = None
+    wanted = [scores_of(alone.recall(*one)) for one in asked]
+    searcher = open_searcher(place / "index")
+    route = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(8) as pool:
+        first, again = (list(pool.map(lambda one: searcher.recall(*one), asked)) for _ in range(2))
+        streams = list(pool.map(lambda one: list(searcher.stream(*one)), asked))
+    for answer, same, stream, scores in zip(first, again, streams, wanted, strict=True):
+        assert scores_of(answer) == pytest.approx(scores, abs=1e-6)
+        assert scores_of(same) == pytest.approx(scores, abs=1e-6)
+        assert {hit.id for early in stream for hit in early.hits} == set(scores)
+    assert torch.backends.mkldnn.matmul.fp32_precision == route  # type: ignore[attr-defined]
 
 
 def test_a_searcher_stays_with_its_version(tmp_path: Path) -> None:

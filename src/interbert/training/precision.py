@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,10 @@ from typing import Any
 import torch
 
 from interbert.errors import UsageError
+
+_lock = threading.Lock()
+_inside: list[None] = []  # one for each block that is inside the oneDNN route, of all threads
+_before: list[str] = []  # how the switch stood before the first of them
 
 
 def chosen_precision(wanted: str, device: torch.device) -> str:
@@ -38,19 +43,27 @@ def fast_matmul(always: bool = False) -> Iterator[bool]:
 
     always: wherever the products are exact, on whichever CPU. The old route is restored on leaving.
     """
-    used = (always or _route_is_faster()) and _route_is_exact()
+    used = (always or full_float32_is_slow()) and _route_is_exact()
     with _onednn_route() if used else _as_it_is():
         yield used
 
 
 @contextmanager
 def _onednn_route() -> Iterator[None]:
+    """The switch is one for all threads: the first that comes turns it, the last that goes turns it back."""
     switch: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # made when torch is imported
-    before, switch.fp32_precision = switch.fp32_precision, "bf16"
+    with _lock:
+        if not _inside:
+            _before[:] = [switch.fp32_precision]
+            switch.fp32_precision = "bf16"
+        _inside.append(None)
     try:
         yield
     finally:
-        switch.fp32_precision = before
+        with _lock:
+            _inside.pop()
+            if not _inside:
+                switch.fp32_precision = _before[0]
 
 
 @contextmanager
@@ -63,7 +76,8 @@ def _cpu_has(*features: str) -> bool:
     return any(able.get(feature, False) for feature in features)
 
 
-def _route_is_faster() -> bool:
+def full_float32_is_slow() -> bool:
+    """Whether torch's own float32 route leaves half of this CPU unused: AMD's with full 512-bit units."""
     return "AMD" in str(torch.cpu.get_capabilities().get("cpu_name")) and _cpu_has("avx_vnni", "avx512_vp2intersect")
 
 
