@@ -44,13 +44,18 @@ class Answer:
 
 
 class Shop:
-    """Products 0..count-1 with falling scores. `instead`: path -> answers that are given first, one a request."""
+    """Products 0..count-1 with falling scores. `instead`: path -> answers that are given first, one a request.
 
-    def __init__(self, count: int = 60) -> None:
+    other: one more model, below other/, which finds only every second product.
+    """
+
+    def __init__(self, count: int = 60, step: int = 1, other: Shop | None = None) -> None:
+        self.step, self.other = step, other
         self.titles = [f"product {number}" for number in range(count)]
         self.calibration: dict[str, Any] | None = CALIBRATION
         self.instead: dict[str, list[Answer]] = {}
         self.asked: list[dict[str, Any]] = []
+        self.topic_count, self.reviews = 3, dict[str, str | None]()
         self.address = ""
         self.hold = threading.Event()
         self.hold.set()
@@ -60,13 +65,14 @@ class Shop:
 
     def info(self) -> dict[str, Any]:
         columns = {"id": "text", "title": "text", "image": "text", "price": "number", "shop's own": "text"}
-        return {"columns": columns, "calibration": self.calibration, "threshold": 0.6}
+        others = [{"name": "second model", "path": "/other/"}] if self.other else []
+        return {"model": "first model", "columns": columns, "calibration": self.calibration, "others": others}
 
     def recall(self, question: dict[str, Any]) -> dict[str, Any]:
         self.asked.append(question)
         start, limit = int(question.get("cursor") or 0), question["limit"]
         passed = 0 if question.get("filter") == "price < 0" else len(self.titles)
-        above = [number for number in range(passed) if self.score(number) > question["threshold"]]
+        above = [number for number in range(0, passed, self.step) if self.score(number) > question["threshold"]]
         items = [self.item(number) for number in above[start : start + limit]]
         cascade = question["mode"] == "cascade"
         return {
@@ -89,6 +95,16 @@ class Shop:
             "score": self.score(number),
             "image_url": f"/products/p%2F{number}/image",
         }
+
+    def topics(self) -> list[dict[str, Any]]:
+        names = [f"topic {number}" for number in range(self.topic_count)]
+        return [{**self.topic(name), "products": 8, "kept": 0, "dropped": 0, "cover": self.item(0)} for name in names]
+
+    def topic(self, name: str) -> dict[str, Any]:
+        kept = {"keep": True, "drop": False, None: None}
+        products = [self.item(number) | {"kept": kept[self.reviews.get(f"p/{number}")]} for number in range(8)]
+        about = {"name": name, "title": f"{name} title", "sub_title": "for rain", "threshold": 0.7, "filter": None}
+        return about | {"products": products, "dropped": []}
 
     def explanation(self, topic: str) -> dict[str, Any]:
         words = topic.split()
@@ -113,16 +129,21 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         place = urlsplit(self.path)
         parts = [unquote(part) for part in place.path.split("/")[1:]]
-        if self._refused(place.path):
+        shop = self._shop(parts)
+        if self._refused(shop, place.path):
             return
         if parts == [""]:
             self._file("index.html")
         elif parts[0] == "page" and len(parts) == 2:
             self._file(parts[1])
         elif parts == ["info"]:
-            self._json(self.shop.info())
+            self._json(shop.info())
+        elif parts == ["topics"]:
+            self._json({"items": shop.topics(), "total": shop.topic_count, "next_cursor": None})
+        elif parts[0] == "topics":
+            self._json(shop.topic(parts[1]))
         elif parts[0] == "products" and parts[-1] == "explain":
-            self._json(self.shop.explanation(parse_qs(place.query)["topic"][0]))
+            self._json(shop.explanation(parse_qs(place.query)["topic"][0]))
         elif parts[0] == "products" and parts[-1] == "image":
             colour = COLOURS[int(parts[1].split("/")[1]) % len(COLOURS)]
             self._send(DRAWING.replace("COLOUR", colour).encode(), "image/svg+xml")
@@ -131,15 +152,28 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.shop.hold.wait(20)
-        if not self._refused(self.path):
-            self._json(self.shop.recall(question))
+        shop = self._shop(self.path.split("/")[1:])
+        shop.hold.wait(20)
+        if self._refused(shop, self.path):
+            return
+        if self.path.endswith("/review"):
+            shop.reviews[question["product"]] = question["verdict"]
+            self._json({})
+        else:
+            self._json(shop.recall(question))
 
-    def _refused(self, path: str) -> bool:
+    def _shop(self, parts: list[str]) -> Shop:
+        """Whose path it is; it is cut to be that one's own."""
+        if parts[0] == "other" and self.shop.other:
+            del parts[0]
+            return self.shop.other
+        return self.shop
+
+    def _refused(self, shop: Shop, path: str) -> bool:
         kind = "/" + path.rsplit("/", 1)[-1]
-        if not self.shop.instead.get(kind):
+        if not shop.instead.get(kind):
             return False
-        answer = self.shop.instead[kind].pop(0)
+        answer = shop.instead[kind].pop(0)
         self._json({"error": answer.error}, answer.status, answer.headers)
         return True
 
@@ -161,11 +195,17 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """A browser that hangs up is nobody's fault."""
+
+
 @contextmanager
 def serving(shop: Shop) -> Iterator[Shop]:
     """The shop at `shop.address` as long as the context lasts."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"shop": shop}))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"shop": shop}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     shop.address = f"http://127.0.0.1:{server.server_port}/"

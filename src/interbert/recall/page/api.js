@@ -25,10 +25,11 @@ export class Service {
   recall = (question, signal) => this.#json("recall", { body: question, signal });
   explain = (id, topic, signal) =>
     this.#json(`products/${encodeURIComponent(id)}/explain?${new URLSearchParams({ topic })}`, { signal });
-  topics = (signal) => this.#json("topics", { signal });
-  topic = (id, signal) => this.#json(`topics/${encodeURIComponent(id)}`, { signal });
-  review = (id, product, verdict) =>
-    this.#json(`topics/${encodeURIComponent(id)}/review`, { body: { product, verdict } });
+  topics = (cursor, signal) => this.#json(`topics?${new URLSearchParams({ limit: 100, ...(cursor && { cursor }) })}`, { signal });
+  topic = (name, signal) => this.#json(`topics/${encodeURIComponent(name)}`, { signal });
+  // verdict: "keep", "drop", or null, which takes back what was said
+  review = (name, product, verdict) =>
+    this.#json(`topics/${encodeURIComponent(name)}/review`, { body: { product, verdict } });
 
   // Sets an <img> to a product's picture. A key cannot go with an address: then the picture is fetched.
   async showImage(image, address) {

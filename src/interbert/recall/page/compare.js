@@ -108,7 +108,7 @@ async function start() {
     return refusal(error, () => location.reload());
   }
   models = [{ name: info.model ?? "1", path: "./" }, ...(info.others ?? [])];
-  if (models.length < 2) return message(t("compareNone"), t("compareHow"), element("code", {}, "interbert serve INDEX --beside OTHER_INDEX"));
+  if (models.length < 2) return message(t("compareNone"), t("compareHow"), element("code", {}, "interbert serve INDEX --other NAME=/PATH/"));
   sides.forEach((side, at) => {
     const wanted = asked.get(at ? "b" : "a");
     chooseFrom(side, models.some((model) => model.path === wanted) ? wanted : models[at].path);

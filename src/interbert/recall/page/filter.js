@@ -7,21 +7,31 @@ const COMPARISONS = {
   number: ["=", "!=", "<", "<=", ">", ">=", "null"],
   text: ["=", "!=", "like", "null"],
 };
+const ALWAYS = ["title", "id", "image"]; // of every index; its own columns are offered first
 const PLAIN = /^(?!(?:and|or|not|in|like|is|null|true|false)$)[\p{L}_][\p{L}\p{N}_]*$/iu; // a column that needs no quotes
 
-// columns: name -> "text" or "number".  examples(column): values that were seen.  changed(): asks anew.
-export function filterBox(columns, examples, changed) {
+// examples(column): values that were seen.  changed(): asks anew.  What it returns is told the columns, when they are
+// known: name -> "text" or "number".
+export function filterBox(examples, changed) {
   const { where, column, operator, value, values, add, clear, builder } = Object.fromEntries(
     ["where", "column", "operator", "value", "values", "add", "clear", "builder"].map((id) => [id, byId(id)]));
   const toggle = byId("filter-toggle");
-  const names = Object.keys(columns).filter((name) => name !== "image");
-  builder.hidden = !names.length;
-  column.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
+  let columns = {};
 
+  const know = (known) => {
+    columns = known;
+    const own = Object.keys(columns).filter((name) => !ALWAYS.includes(name));
+    const names = [...own, ...ALWAYS.filter((name) => name in columns && name !== "image")];
+    builder.hidden = !names.length;
+    column.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
+    offer();
+  };
   const offer = () => {
+    const chosen = operator.value;
     const shown = { like: t("contains"), null: t("isEmpty"), "!=": "≠", "<=": "≤", ">=": "≥" };
     operator.replaceChildren(
       ...COMPARISONS[columns[column.value] ?? "text"].map((sign) => element("option", { value: sign }, shown[sign] ?? sign)));
+    if ([...operator.options].some((one) => one.value === chosen)) operator.value = chosen;
     values.replaceChildren(...examples(column.value).map((one) => element("option", { value: one })));
     value.hidden = operator.value === "null";
   };
@@ -57,7 +67,12 @@ export function filterBox(columns, examples, changed) {
   });
   mark();
   open(Boolean(where.value));
-  return { offer, wrong: (text) => { open(true); say(byId("where-error"), text); }, right: () => say(byId("where-error"), "") };
+  const wrong = (text) => {
+    if (text) open(true);
+    say(byId("where-error"), text);
+    where.setAttribute("aria-invalid", Boolean(text));
+  };
+  return { know, offer, wrong };
 }
 
 const joinable = (text) => (/\bor\b/i.test(text) ? `(${text})` : text);

@@ -1,6 +1,7 @@
 // A grid of any number of cards, of which only those near the screen exist. Arrow keys walk it, Tab enters it once.
 
-const NARROWEST = 168, GAP = 16, CAPTION = 84; // pixels; the picture is as high as it is wide
+const GAP = 16; // pixels
+const USED = "a, button";
 const AHEAD = 600; // pixels above and below the screen that have cards
 const MORE = 2_000; // pixels before the end at which more are asked for
 
@@ -10,10 +11,12 @@ export class Grid {
   #count = 0;
   #active = 0; // the card that Tab reaches
   #drawing = 0;
+  #shape = ""; // of what was drawn
 
-  // card(item, index): the <li> of an item, with one button in it.  more(): asks for more items.
-  constructor(list, { card, more }) {
-    Object.assign(this, { list, card, more });
+  // card(item, index): the <li> of an item; the first button or link in it has the focus.  more(): asks for more items.
+  // narrowest, caption: pixels; a card is at least so wide, and so much higher than wide.
+  constructor(list, { card, more, narrowest = 168, caption = 84 }) {
+    Object.assign(this, { list, card, more, narrowest, caption });
     addEventListener("scroll", () => this.#soon(), { passive: true });
     new ResizeObserver(() => this.#soon()).observe(list);
     list.addEventListener("keydown", (event) => this.#key(event));
@@ -34,6 +37,7 @@ export class Grid {
   // Draws every card anew.
   redraw() {
     for (const [index, card] of this.#cards) this.#remove(index, card);
+    this.#shape = "";
     this.#draw();
   }
 
@@ -41,7 +45,7 @@ export class Grid {
     this.#active = Math.max(0, Math.min(index, this.#count - 1));
     this.#reveal(this.#active);
     this.#draw();
-    this.#cards.get(this.#active)?.querySelector("button").focus({ preventScroll: true });
+    this.#cards.get(this.#active)?.querySelector(USED).focus({ preventScroll: true });
   }
 
   #soon() {
@@ -50,43 +54,65 @@ export class Grid {
 
   #layout() {
     const width = this.list.clientWidth;
-    const columns = Math.max(2, Math.floor((width + GAP) / (NARROWEST + GAP)));
+    const columns = Math.max(2, Math.floor((width + GAP) / (this.narrowest + GAP)));
     const side = (width - GAP * (columns - 1)) / columns;
-    return { columns, side, across: side + GAP, down: side + CAPTION + GAP };
+    return { columns, side, across: side + GAP, down: side + this.caption + GAP };
   }
 
+  // Reads the page's measures first and only then changes it, so that the browser lays it out once.
   #draw() {
     cancelAnimationFrame(this.#drawing);
     this.#drawing = 0;
     const { columns, side, across, down } = this.#layout();
     const top = -this.list.getBoundingClientRect().top;
+    const height = Math.max(0, Math.ceil(this.#count / columns) * down - GAP);
     const first = Math.max(0, Math.floor((top - AHEAD) / down)) * columns;
     const end = Math.min(this.#count, Math.ceil((top + innerHeight + AHEAD) / down) * columns);
-    this.list.style.height = `${Math.max(0, Math.ceil(this.#count / columns) * down - GAP)}px`;
+    const place = (card, index) =>
+      (card.style.transform = `translate(${(index % columns) * across}px, ${Math.floor(index / columns) * down}px)`);
+    const focused = document.activeElement;
+
     for (const [index, card] of this.#cards) {
-      if ((index < first || index >= end) && !card.contains(document.activeElement)) this.#remove(index, card);
+      if ((index < first || index >= end) && !card.contains(focused)) this.#remove(index, card);
     }
-    if (!this.list.contains(document.activeElement) && (this.#active < first || this.#active >= end)) {
+    if (!this.list.contains(focused) && (this.#active < first || this.#active >= end)) {
       this.#active = Math.min(Math.max(0, Math.ceil(top / down) * columns), Math.max(0, this.#count - 1));
     }
-    for (let index = first; index < end; index++) this.#cards.has(index) || this.#insert(index);
-    for (const [index, card] of this.#cards) {
-      card.style.width = `${side}px`;
-      card.style.height = `${side + CAPTION}px`;
-      card.style.transform = `translate(${(index % columns) * across}px, ${Math.floor(index / columns) * down}px)`;
-      card.setAttribute("aria-setsize", this.#count);
-      card.querySelector("button").tabIndex = index === this.#active ? 0 : -1;
+    for (let index = first; index < end; index++) this.#cards.has(index) || place(this.#insert(index), index);
+    this.#reach();
+    const shape = `${this.#count} ${columns} ${side}`;
+    if (shape !== this.#shape) {
+      this.#shape = shape;
+      this.list.style.height = `${height}px`;
+      this.list.style.setProperty("--side", `${side}px`);
+      this.list.style.setProperty("--caption", `${this.caption}px`);
+      for (const [index, card] of this.#cards) {
+        place(card, index);
+        card.setAttribute("aria-setsize", this.#count);
+      }
     }
-    if (this.list.getBoundingClientRect().bottom < innerHeight + MORE) this.more();
+    if (height - top < innerHeight + MORE) this.more();
+  }
+
+  // Tab reaches the active card, and no other.
+  #reach() {
+    for (const [index, card] of this.#cards) {
+      const reached = index === this.#active ? 0 : -1;
+      for (const used of card.querySelectorAll(USED)) if (used.tabIndex !== reached) used.tabIndex = reached;
+    }
   }
 
   #insert(index) {
     const card = this.card(this.#items[index], index);
     card.dataset.index = index;
     card.setAttribute("aria-posinset", index + 1);
-    const after = [...this.list.children].find((other) => Number(other.dataset.index) > index);
-    this.list.insertBefore(card, after ?? null); // read aloud in order
+    card.setAttribute("aria-setsize", this.#count);
+    let before = this.list.lastElementChild; // read aloud in order
+    while (before && Number(before.dataset.index) > index) before = before.previousElementSibling;
+    if (before) before.after(card);
+    else this.list.prepend(card);
     this.#cards.set(index, card);
+    return card;
   }
 
   #remove(index, card) {

@@ -1,6 +1,6 @@
 // The search page: a topic in, its products as a grid that a threshold cuts.
 
-import { Service } from "./api.js";
+import { Service, ServiceError } from "./api.js";
 import { cardFace } from "./card.js";
 import { afterPause, byId, element, say } from "./dom.js";
 import { filterBox } from "./filter.js";
@@ -15,7 +15,7 @@ const LOWER = 0.3; // of the threshold that an empty answer offers
 
 const service = new Service();
 const form = byId("ask"), topic = byId("topic"), slider = byId("threshold");
-let info = {};
+let info = null; // what the service says of itself
 let search = null; // what is shown
 let next = null; // what is asked
 
@@ -23,7 +23,6 @@ const grid = new Grid(byId("results"), { card: productCard, more });
 const dialog = new ProductDialog({
   service, topic: () => search.question.topic, at: (index) => search.items[index], closed: (index) => grid.focus(index),
 });
-const filter = () => filterBox(info.columns ?? {}, seenValues, askChanged);
 let filters;
 
 function productCard(item, index) {
@@ -42,6 +41,7 @@ async function ask() {
   next?.stop();
   next = null;
   wrong({});
+  if (!info) learn();
   if (!topic.value.trim()) return begin();
   const asked = (next = new Search(service, question()));
   history.replaceState(null, "", `?${new URLSearchParams(asked.question)}`);
@@ -83,9 +83,10 @@ function show() {
   message();
   byId("count").textContent = counted(above.count);
   byId("count").title = cascadeHow();
+  say(byId("topic-error"), search.facts.truncated && t("truncated"));
   slider.setAttribute("aria-valuetext", `${threshold().toFixed(2)}: ${byId("count").textContent}`);
   grid.show(search.items, above.here);
-  filters?.offer();
+  filters.offer();
   if (!above.count) nothing();
 }
 
@@ -109,7 +110,7 @@ function cascadeHow() {
 }
 
 function tellPrecision() {
-  if (!search) return say(byId("precision"), "");
+  if (!search || !info) return say(byId("precision"), "");
   const { calibration } = info;
   if (!calibration) return say(byId("precision"), t("uncalibrated"));
   const precision = expectedPrecision(calibration.cuts, threshold());
@@ -151,9 +152,7 @@ function refused(error) {
 function wrong({ topic: ofTopic, filter: ofFilter }) {
   say(byId("topic-error"), ofTopic);
   topic.setAttribute("aria-invalid", Boolean(ofTopic));
-  byId("where").setAttribute("aria-invalid", Boolean(ofFilter));
-  if (ofFilter) filters?.wrong(ofFilter);
-  else filters?.right();
+  filters.wrong(ofFilter);
 }
 
 function busy(on) {
@@ -173,14 +172,25 @@ function seenValues(column) {
 function fromAddress() {
   const asked = new URLSearchParams(location.search);
   topic.value = asked.get("topic") ?? "";
-  slider.value = asked.get("threshold") ?? info.threshold ?? slider.value;
+  slider.value = asked.get("threshold") ?? slider.value;
   byId("where").value = asked.get("filter") ?? "";
   if (asked.get("mode") === "cascade") form.elements.mode.value = "cascade";
 }
 
-async function start() {
+// Asks what the service is; where it wants a key or is not there, that is said when it is asked for products.
+async function learn() {
+  try {
+    info = await service.info();
+    filters.know(info.columns);
+    tellPrecision();
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error;
+  }
+}
+
+function start() {
   fromAddress();
-  show();
+  filters = filterBox(seenValues, askChanged);
   speak(() => {
     show();
     if (!search) begin();
@@ -201,17 +211,9 @@ async function start() {
     event.preventDefault();
     topic.focus();
   });
-  begin();
-  try {
-    info = await service.info();
-  } catch {
-    // what the service lacks is said when it is asked for something
-  }
-  byId("to-topics").hidden = !info.topics;
-  byId("to-compare").hidden = !info.others?.length;
-  filters = filter();
   topic.focus();
-  if (topic.value) ask();
+  show();
+  ask();
 }
 
 start();

@@ -24,7 +24,7 @@ export class ProductDialog {
     if (!item) return;
     this.index = index;
     const used = document.activeElement?.ariaLabel;
-    const picture = element("div", { class: "framed" }, pictureOf(this.service, item, item.title));
+    const picture = element("div", { class: "framed" }, pictureOf(this.service, item, { alt: item.title, pause: 0 }));
     const why = element("div", { class: "why", "aria-live": "polite" }, element("p", { class: "soft" }, t("explaining")));
     this.dialog.replaceChildren(this.#head(item), element("div", { class: "sides" }, picture, why));
     if (this.dialog.open) this.#focus(used);
@@ -43,7 +43,7 @@ export class ProductDialog {
     return element("header", {},
       element("div", {},
         element("h2", { id: "product-title" }, item.title || item.id),
-        element("p", { class: "soft" }, `${t("score")} ${item.score.toFixed(3)} · ${item.id}`)),
+        element("p", { class: "soft" }, `${t("score")} ${item.score?.toFixed(3) ?? "–"} · ${item.id}`)),
       element("div", { class: "buttons" }, go(-1, "←", "previous"), go(1, "→", "next"),
         element("button", { type: "button", class: "quiet", "aria-label": t("close"), autofocus: true, on: { click: () => this.dialog.close() } }, "✕")));
   }

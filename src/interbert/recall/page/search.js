@@ -1,6 +1,6 @@
 // One topic's answer as it grows: asked page by page, best first, cut at any threshold that it reaches.
 
-const PAGE = 100;
+const FIRST = 100, NEXT = 500; // products of a page
 
 export class Search {
   items = [];
@@ -21,7 +21,7 @@ export class Search {
     this.#running = new AbortController();
     const began = performance.now();
     try {
-      const question = { ...this.question, limit: PAGE, ...(this.#cursor && { cursor: this.#cursor }) };
+      const question = { ...this.question, limit: this.items.length ? NEXT : FIRST, ...(this.#cursor && { cursor: this.#cursor }) };
       const answer = await this.service.recall(question, this.#running.signal);
       if (!this.items.length) this.facts = { ...answer, items: null, seconds: (performance.now() - began) / 1000 };
       this.items = this.items.concat(answer.items);
