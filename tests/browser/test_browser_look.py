@@ -8,9 +8,26 @@ from typing import Any
 
 import pytest
 from browser_helpers import focused, says, search
-from fake_shop import PAGE, Answer, Shop
+from fake_shop import PAGE, Answer, Shop, serving
 
 Open = Callable[..., Any]
+
+LIGHT = """(colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)
+  .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+  .reduce((sum, v, at) => sum + v * [0.2126, 0.7152, 0.0722][at], 0)"""
+
+# Of the edge of each element, or else its ground, to the page around it.
+EDGES = f"""(chosen) => {{
+  const light = {LIGHT};
+  const ratio = (one, other) => {{
+    const [high, low] = [light(one), light(other)].sort((a, b) => b - a);
+    return (high + 0.05) / (low + 0.05);
+  }};
+  const around = getComputedStyle(document.body).backgroundColor;
+  return [...document.querySelectorAll(chosen)].map(getComputedStyle).map((style) => Math.max(
+    style.borderTopColor.startsWith("rgba") ? 0 : ratio(style.borderTopColor, around),
+    style.backgroundColor.startsWith("rgba") ? 0 : ratio(style.backgroundColor, around)));
+}}"""
 
 # Of every text that is seen: the ratio of its colour to the ground below it (WCAG 2.2, "contrast ratio").
 CONTRASTS = """() => {
@@ -21,9 +38,7 @@ CONTRASTS = """() => {
     const [r, g, b] = paint.getImageData(0, 0, 1, 1).data;
     return `rgb(${r}, ${g}, ${b})`;
   };
-  const light = (colour) => colour.match(/\\d+/g).slice(0, 3).map((v) => v / 255)
-    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, v, at) => sum + v * [0.2126, 0.7152, 0.0722][at], 0);
+  const light = LIGHT;
   const found = [];
   const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walk.nextNode()) {
@@ -41,7 +56,7 @@ CONTRASTS = """() => {
     found.push([text.slice(0, 30), (high + 0.05) / (low + 0.05)]);
   }
   return found;
-}"""
+}""".replace("LIGHT", LIGHT)
 
 
 def low_contrasts(page: Any) -> list[Any]:
@@ -68,9 +83,42 @@ def test_every_text_has_a_contrast_of_4_5(open_page: Open, shop: Shop, scheme: s
     assert low_contrasts(page) == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_topics_and_models_have_that_contrast_too(open_page: Open, scheme: str) -> None:
+    with serving(Shop(60, other=Shop(60, step=2))) as shop:
+        page = open_page(f"{shop.address}page/topics.html", color_scheme=scheme)
+        says(page, "#results", "topic 2")
+        assert low_contrasts(page) == []
+        page.click(".topic a")
+        page.locator("[data-keep=true]").nth(0).click()
+        page.locator("[data-keep=false]").nth(1).click()
+        says(page, "#count", "Reviewed: 2")
+        assert low_contrasts(page) == []
+        page.goto(f"{shop.address}page/compare.html?topic=shoes")
+        says(page, "#count", "are in both")
+        assert low_contrasts(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_can_be_used_has_an_edge_or_ground_of_3(open_page: Open, shop: Shop, scheme: str) -> None:
+    page = open_page(shop.address, color_scheme=scheme)
+    page.click("#filter-toggle")
+    assert page.locator("#topic, #where, #column, .choice, button.main").count() == 5
+    edges = page.evaluate(EDGES, "#topic, #where, #column, .choice, button.main")
+    assert min(edges) >= 3, edges
+
+
 def test_dark_is_dark(open_page: Open, shop: Shop) -> None:
     page = open_page(shop.address, color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(16, 19, 23)"
+
+
+@pytest.mark.parametrize("path", ["page/topics.html", "page/topics.html?name=one", "page/compare.html?topic=shoes"])
+def test_no_other_page_is_wider_than_a_narrow_screen(open_page: Open, path: str) -> None:
+    with serving(Shop(60, other=Shop(60, step=2))) as shop:
+        page = open_page(shop.address + path, viewport={"width": 320, "height": 700})
+        page.wait_for_selector(".card")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
 @pytest.mark.parametrize("width", [320, 390, 768])

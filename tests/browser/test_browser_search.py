@@ -117,6 +117,13 @@ def test_a_full_service_is_asked_again_when_it_said(page: Any, shop: Shop) -> No
     says(page, "#count", "24 of 60 products")
 
 
+def test_what_takes_longer_than_the_service_allows_goes_on(page: Any, shop: Shop) -> None:
+    shop.instead["/recall"] = [Answer(503, {"message": "too long", "code": "timeout"}, {"Retry-After": "1"})]
+    search(page)
+    says(page, "#message", "goes on where it stopped")
+    says(page, "#count", "24 of 60 products")
+
+
 def test_a_service_that_is_gone_is_said_to_be_gone(page: Any) -> None:
     page.context.set_offline(True)
     search(page)

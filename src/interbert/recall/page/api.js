@@ -7,7 +7,7 @@ const KEY = "interbert-key"; // of the tab, until it is closed
 export class ServiceError extends Error {
   constructor(status, error = {}, retrySeconds = 0) {
     super(error.message || `HTTP ${status}`);
-    Object.assign(this, { status, param: error.param, requestId: error.request_id, retrySeconds });
+    Object.assign(this, { status, code: error.code, param: error.param, requestId: error.request_id, retrySeconds });
   }
 }
 

@@ -28,7 +28,8 @@ export function refusal(error, again) {
 function waiting(error, again) {
   let left = Math.max(1, Math.ceil(error.retrySeconds));
   const line = () => t("busyMore", { seconds: number(left) });
-  message(t(error.status === 429 ? "busyTitle" : "notReady"), line(), button(t("retry"), again));
+  const heading = error.code === "timeout" ? "goesOn" : error.status === 429 ? "busyTitle" : "notReady";
+  message(t(heading), line(), button(t("retry"), again));
   counting = setInterval(() => {
     left -= 1;
     byId("message").querySelector("p").textContent = line();
