@@ -139,7 +139,7 @@ class Prefilter(Task):
             begin_folder(self._file("train").parent, {"weights": weights_digest(model.backbone), **self._asked()})
         parallel.gathered(0)
         if not self._file("train").is_file():
-            lists = self._lists(reader)
+            lists = parallel.from_leader(self._lists(reader))  # the same to the last, whatever a device rounds
             self._learned(reader, "train", self.texts, self.images, lists)
         images, texts = self._drawn("validation", options.validation_pool, options.validation_queries)
         if len(images) > 1 and not self._file("validation").is_file():
