@@ -61,7 +61,7 @@ def serve(
     try:
         from interbert.recall.service.app import make_app
         from interbert.recall.service.live import LiveIndex
-        from interbert.recall.service.server import address_of, bound
+        from interbert.recall.service.server import bound, opened
         from interbert.recall.service.server import serve as serve_until_stopped
         from interbert.recall.service.settings import Settings, read_keys
     except ModuleNotFoundError as error:
@@ -80,8 +80,8 @@ def serve(
     with bound(host, port) as listening, computing(threads):
         door = make_app(LiveIndex(index, run, revision, not raw), settings, log_requests=log_requests)
         door.service.prepare()
-        address = address_of(listening)
-        screen.show({"address": address, "index_version": door.service.index.now().version}, [f"open {address}"])
+        address, version = opened(listening), door.service.index.now().version
+        screen.show({"address": address, "index_version": version}, [f"open {address}"])
         serve_until_stopped(door, listening)
 
 

@@ -13,6 +13,7 @@ import re
 import time
 import uuid
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -124,12 +125,9 @@ def _decode_slashes(scope: Scope) -> None:
     raw: Any = scope.get("raw_path") or b""
     if b"%00" in raw or SLASH in scope["path"]:
         raise ServiceError(404, "there is nothing at this address", code="not_found")
-    if b"%2f" in raw.lower():
-        from urllib.parse import unquote
-
-        root = scope.get("root_path", "")
-        inside = raw.decode("ascii", "replace").replace("%2F", "%00").replace("%2f", "%00")
-        scope["path"] = unquote(inside) if unquote(inside).startswith(root) else root + unquote(inside)
+    path = raw.partition(b"?")[0].decode("ascii", "replace")
+    if "%" in path:
+        scope["path"] = unquote(path.replace("%2F", "%00").replace("%2f", "%00"))
 
 
 def _check_key(given: str, digests: tuple[bytes, ...]) -> None:

@@ -13,6 +13,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from urllib.parse import urljoin, urlsplit
 
 from interbert.recall.service.errors import ServiceError
@@ -59,7 +60,7 @@ class _Checked(http.client.HTTPConnection):
         connected = socket.create_connection((self._address, self.port), self.timeout)
         if self._context is not None:
             connected = self._context.wrap_socket(connected, server_hostname=self.host)
-        self.sock = connected
+        self.sock = self.connected = connected
 
 
 class Fetcher:
@@ -134,17 +135,17 @@ class Fetcher:
         """(content, None), or (b"", where it leads on to)."""
         context = ssl.create_default_context() if scheme == "https" else None
         connection = _Checked(host, port, ip, context, max(0.1, deadline - time.monotonic()))
-        try:
+        with ExitStack() as closing:
+            closing.callback(connection.close)
             connection.request("GET", path, headers={"User-Agent": AGENT, "Accept": "image/*"})
             response = connection.getresponse()
+            closing.callback(response.close)
             onward = response.getheader("Location")
             if response.status in (301, 302, 303, 307, 308) and onward:
                 return b"", onward
             if response.status != 200:
                 raise _refused(param, f"its host answered {response.status}")
             return self._read(response, connection, deadline, param), None
-        finally:
-            connection.close()
 
     def _read(self, response: http.client.HTTPResponse, connection: _Checked, deadline: float, param: str) -> bytes:
         content = bytearray()
@@ -152,8 +153,7 @@ class Fetcher:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise _refused(param, f"it took longer than {self._seconds:g} s")
-            if connection.sock is not None:
-                connection.sock.settimeout(left)
+            connection.connected.settimeout(left)
             part = response.read1(PART)
             if not part:
                 return bytes(content)

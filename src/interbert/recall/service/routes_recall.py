@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -126,7 +126,7 @@ def recall_routes(service: Service) -> APIRouter:
         regions = await asyncio.to_thread(regions_of, searcher, found)
         work = Work("explain", object(), _explained, (searcher, read, regions))
         why: Explanation = await service.done(request, work)
-        return ExplainAnswer(**cast(dict[str, Any], why.to_json()), id=found.id, index_version=searcher.version)
+        return ExplainAnswer(**why.to_json(), id=found.id, index_version=searcher.version)
 
     return router
 

@@ -22,6 +22,7 @@ from interbert.errors import InterbertError
 from interbert.recall.service.door import Door
 from interbert.recall.service.settings import Settings
 
+BACKLOG = 2048
 STATUS_OF = {signal.SIGINT: 130, signal.SIGTERM: 143}
 _SLOW = {
     "error": {
@@ -116,8 +117,9 @@ def bound(host: str, port: int) -> socket.socket:
     return listening
 
 
-def address_of(listening: socket.socket) -> str:
-    """For a browser on this machine."""
+def opened(listening: socket.socket) -> str:
+    """Lets connections in, which wait until `serve`. Returns the address for a browser on this machine."""
+    listening.listen(BACKLOG)
     host, port = listening.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     return f"http://{shown}:{port}/"
