@@ -12,7 +12,7 @@ import pytest
 from corpus_helpers import make_store, tiny_tokenizer
 
 from interbert.batch import Regions
-from interbert.corpus.build import build_corpus
+from interbert.corpus.build import BuildOptions, build_corpus
 from interbert.corpus.catalogue import Catalogue
 from interbert.corpus.corpus import Corpus
 from interbert.corpus.products import ProductCaptions, ProductOptions, product_build_options
@@ -24,6 +24,7 @@ from interbert.text.titles import TitleCleaner
 from interbert.vision.store import RegionStore
 
 CHARACTERS = tuple("红蓝裙鞋帽包男女新款运动夏季韩版")
+ONE_REGION = BuildOptions(min_regions=1, validation_share=0)
 
 
 def products(folder: Path, rows: Sequence[dict[str, Any]], **options: Any) -> ProductCaptions:
@@ -153,3 +154,32 @@ def test_the_corpus_has_at_most_16_regions_of_a_confidence_over_a_tenth(tmp_path
     assert report.dropped == {"its picture has fewer than 1 regions of a confidence over 0.1": 1}
     assert corpus.description["segmenter"]["name"] == "rjieba"
     assert corpus.description["report"]["steps"][0]["before"] == 3
+
+
+def test_the_corpus_knows_the_category_that_each_product_belongs_to(tmp_path: Path) -> None:
+    rows = [row(0, "红裙", category="裙"), row(1, "蓝鞋", category="鞋"), row(2, "帽"), row(3, "男鞋", category="鞋")]
+    store = make_store(tmp_path / "store", {"0": 2, "1": 2, "2": 2, "3": 2})
+    build_corpus(products(tmp_path, rows), store, tiny_tokenizer(CHARACTERS), tmp_path / "corpus", ONE_REGION)
+    corpus = Corpus(tmp_path / "corpus")
+    names = [*corpus.category_names, ""]
+    assert [names[at] for at in corpus.image_categories.tolist()] == ["裙", "鞋", "", "鞋"]
+
+
+def test_a_corpus_of_a_catalogue_without_categories_has_none(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", {"0": 2})
+    captions = products(tmp_path, [row(0, "红裙")])
+    build_corpus(captions, store, tiny_tokenizer(CHARACTERS), tmp_path / "corpus", ONE_REGION)
+    corpus = Corpus(tmp_path / "corpus")
+    assert corpus.category_names == []
+    assert corpus.image_categories.tolist() == [-1]
+    assert not (tmp_path / "corpus" / "category.bin").exists()
+
+
+def test_a_picture_of_two_categories_keeps_the_first_and_is_counted(tmp_path: Path) -> None:
+    rows = [row(0, "红裙", category="裙"), row(0, "红裙新款", category="女装")]
+    store = make_store(tmp_path / "store", {"0": 2})
+    captions = products(tmp_path, rows)
+    report = build_corpus(captions, store, tiny_tokenizer(CHARACTERS), tmp_path / "corpus", ONE_REGION)
+    corpus = Corpus(tmp_path / "corpus")
+    assert corpus.category_names[corpus.image_categories[0]] == "裙"
+    assert report.notes["pictures of two categories, which keep the first"] == 1

@@ -71,6 +71,13 @@ class ArrayWriter:
         self._pending = array("q")
 
 
+def checked(index: int, count: int, what: str) -> int:
+    """A number that counts something of a corpus. Raises IndexError outside 0 … count - 1."""
+    if not 0 <= index < count:
+        raise IndexError(f"{what} {index}: the corpus has {count}, counted from 0")
+    return int(index)
+
+
 def open_array(folder: Path, name: str, description: dict[str, Any]) -> NDArray[Any]:
     """The array as a read-only memory map. Raises InterbertError where its file is missing or has another size."""
     path, dtype, length = folder / f"{name}.bin", np.dtype(description["dtype"]), int(description["length"])
@@ -116,6 +123,14 @@ def read_description(folder: Path) -> dict[str, Any]:
             f"'{path}': got {form!r} {version}, wanted {FORMAT!r} up to {FORMAT_VERSION}; update interbert"
         )
     return dict(value)
+
+
+def lengths_of(offsets: NDArray[np.int64]) -> NDArray[np.int32]:
+    """int32 [N]: how long each of N sequences is. offsets: [N + 1], where each begins."""
+    lengths = np.empty(len(offsets) - 1, np.int32)
+    for first in range(0, len(lengths), _SEQUENCES):
+        lengths[first : first + _SEQUENCES] = np.diff(offsets[first : first + _SEQUENCES + 1])
+    return lengths
 
 
 def sequence_hashes(numbers: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:

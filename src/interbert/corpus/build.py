@@ -106,7 +106,7 @@ def build_corpus(
         files = _write(building, gathered, tokenizer, segmenter, progress)
         gathered.spool.unlink()
         source = captions.path.name if isinstance(captions, Accounted) else "captions in memory"
-        made = Made(source, store, tokenizer, segmenter, asdict(options), report)
+        made = Made(source, store, tokenizer, segmenter, asdict(options), report, tuple(gathered.categories))
         describe(building, files, made)
         _put(building, out)
     except OSError as error:
@@ -171,13 +171,16 @@ def _usable_pictures(store: RegionStore, options: BuildOptions, report: CorpusRe
 class _Gathered:
     """The captions that stay, as they come: texts in a file, numbers in arrays. 13 bytes of memory each.
 
-    splits: uint8 [P], the most held-out split that the source gives each picture.
+    splits: uint8 [P], the most held-out split that the source gives each picture.  categories: name -> number, in the
+    order in which they come.  of_category: int32 [P], the first that the source gives each picture; -1: none.
     """
 
     def __init__(self, spool: Path, pictures: Pictures, options: BuildOptions, report: CorpusReport) -> None:
         self.spool, self.pictures, self.options, self.report = spool, pictures, options, report
         self.of_picture, self.ends = array("i"), array("q", [0])
         self.splits = np.full(len(pictures), NO_SPLIT_YET, np.uint8)
+        self.categories: dict[str, int] = {}
+        self.of_category = np.full(len(pictures), -1, np.int32)
         self._captioned = np.zeros(len(pictures), np.bool_)
         self._ids = array("Q")
 
@@ -222,6 +225,7 @@ class _Gathered:
         if old not in (NO_SPLIT_YET, split):
             self.report.note("captions of a picture that the source puts into two splits", 1, caption.image)
         self.splits[at] = split if old == NO_SPLIT_YET else max(old, split)
+        self._note_category(at, caption)
         return at, text
 
     def _dropped(self, reason: str, caption: Caption) -> tuple[None, str]:
@@ -239,6 +243,15 @@ class _Gathered:
         if caption.split not in SPLITS:
             raise InterbertError(f"caption '{caption.id}': {unknown_name('split', caption.split, SPLITS)}")
         return SPLITS.index(caption.split)
+
+    def _note_category(self, at: int, caption: Caption) -> None:
+        if not caption.category:
+            return
+        number = self.categories.setdefault(caption.category, len(self.categories))
+        if self.of_category[at] < 0:
+            self.of_category[at] = number
+        elif self.of_category[at] != number:
+            self.report.note("pictures of two categories, which keep the first", 1, caption.image)
 
     def _note_ids(self) -> None:
         ids = np.array(self._ids, np.uint64)
@@ -261,6 +274,7 @@ class _Gathered:
             "image_hash": int(pictures.hashes[at]),
             "region_counts": min(int(pictures.counts[at]), most),
             "mirrored_counts": min(mirrored, most) if mirrored >= self.options.min_regions else 0,
+            "category": int(self.of_category[at]),
         }
 
     def texts(self) -> Iterator[tuple[int, str]]:
@@ -300,7 +314,8 @@ def _write(
     """Cuts and writes all texts. Returns the description of the arrays."""
     report, limit = gathered.report, gathered.options.max_tokens
     words = unknown = 0
-    with CorpusWriter(building, tokenizer.vocabulary_size, segmenter is not None) as writer:
+    categorised, segmented = bool(gathered.categories), segmenter is not None
+    with CorpusWriter(building, tokenizer.vocabulary_size, segmented, categorised) as writer:
         bar = tqdm(total=len(gathered.of_picture), desc="cutting texts", disable=not progress, unit=" texts")
         kept, last = np.zeros(len(gathered.pictures), np.bool_), -1
         for block in _blocks(gathered.texts()):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interbert.corpus.arrays import check_array, open_array, read_description, sequence_hashes
+from interbert.corpus.arrays import check_array, checked, lengths_of, open_array, read_description, sequence_hashes
 from interbert.errors import InterbertError, UsageError, unknown_name
 from interbert.vision.provenance import ExtractorInfo
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")  # the array `split` holds positions in this tuple
 MIRRORED = "@mirrored"  # ends the id of a record that is a second view of the same picture, not a picture of its own
-
-_BLOCK = 1 << 20  # texts looked at at once, where a whole array would double the memory
 
 
 class Corpus:
@@ -59,26 +57,23 @@ class Corpus:
 
     def words(self, text: int) -> NDArray[np.int64]:
         """int64 [T]: token ids of a text, from [CLS] to [SEP]."""
-        text = _checked(text, len(self), "text")
+        text = checked(text, len(self), "text")
         return self._tokens[self._token_offsets[text] : self._token_offsets[text + 1]].astype(np.int64)
 
     def continues(self, text: int) -> NDArray[np.bool_] | None:
         """bool [T]: which tokens go on with the segmented word before them; None where texts were not segmented."""
-        text, marks = _checked(text, len(self), "text"), self._arrays.get("continues")
+        text, marks = checked(text, len(self), "text"), self._arrays.get("continues")
         return None if marks is None else marks[self._token_offsets[text] : self._token_offsets[text + 1]].astype(bool)
 
     def length(self, text: int) -> int:
         """How many tokens a text has, [CLS] and [SEP] included."""
-        text = _checked(text, len(self), "text")
+        text = checked(text, len(self), "text")
         return int(self._token_offsets[text + 1] - self._token_offsets[text])
 
     @cached_property
     def lengths(self) -> NDArray[np.int32]:
         """int32 [texts]: `length` of every text."""
-        lengths = np.empty(len(self), np.int32)
-        for first in range(0, len(self), _BLOCK):
-            lengths[first : first + _BLOCK] = np.diff(self._token_offsets[first : first + _BLOCK + 1])
-        return lengths
+        return lengths_of(self._token_offsets)
 
     @cached_property
     def text_hashes(self) -> NDArray[np.uint64]:
@@ -87,12 +82,12 @@ class Corpus:
 
     def text(self, text: int) -> str:
         """The text as it was read, blanks at its ends removed."""
-        text = _checked(text, len(self), "text")
+        text = checked(text, len(self), "text")
         return self._arrays["text_bytes"][self._text_offsets[text] : self._text_offsets[text + 1]].tobytes().decode()
 
     def image_of(self, text: int) -> int:
         """The picture a text belongs to."""
-        return int(self._arrays["image_of"][_checked(text, len(self), "text")])
+        return int(self._arrays["image_of"][checked(text, len(self), "text")])
 
     @property
     def images_of(self) -> NDArray[np.int32]:
@@ -101,12 +96,12 @@ class Corpus:
 
     def image_id(self, image: int) -> str:
         """The picture's id in the region store."""
-        image, offsets = _checked(image, self.images, "image"), self._arrays["id_offsets"]
+        image, offsets = checked(image, self.images, "image"), self._arrays["id_offsets"]
         return self._arrays["id_bytes"][offsets[image] : offsets[image + 1]].tobytes().decode("utf-8", "surrogatepass")
 
     def texts_of(self, image: int) -> range:
         """The texts of a picture."""
-        image = _checked(image, self.images, "image")
+        image = checked(image, self.images, "image")
         return range(int(self._image_offsets[image]), int(self._image_offsets[image + 1]))
 
     def split(self, name: str) -> NDArray[np.int64]:
@@ -123,10 +118,21 @@ class Corpus:
         """int64 [images]: equal where the files of two pictures are equal; 0 where the store does not know the file."""
         return self._arrays["image_hash"]
 
+    @property
+    def image_categories(self) -> NDArray[np.int32]:
+        """int32 [images]: the place in `category_names` of every picture's category; -1 where it has none."""
+        found = self._arrays.get("category")
+        return np.full(self.images, -1, np.int32) if found is None else found
+
+    @property
+    def category_names(self) -> list[str]:
+        """The categories that the source gave its products; none where it had none."""
+        return list(self.description.get("categories", ()))
+
     def region_count(self, image: int, view: int = 0) -> int:
         """How many regions `regions(image, view)` has."""
         counts = self._arrays["mirrored_counts" if view else "region_counts"]
-        return int(counts[_checked(image, self.images, "image")])
+        return int(counts[checked(image, self.images, "image")])
 
     @property
     def region_counts(self) -> NDArray[np.uint16]:
@@ -379,19 +385,13 @@ class Corpora:
 
     def _text(self, text: int) -> tuple[int, int]:
         """(which corpus, number in it) of a text."""
-        number = bisect.bisect_right(self._first_text, _checked(text, len(self), "text")) - 1
+        number = bisect.bisect_right(self._first_text, checked(text, len(self), "text")) - 1
         return number, text - self._first_text[number]
 
     def _image(self, image: int) -> tuple[int, int]:
         """(which corpus, number in it) of a picture."""
-        number = bisect.bisect_right(self._first_image, _checked(image, self.images, "image")) - 1
+        number = bisect.bisect_right(self._first_image, checked(image, self.images, "image")) - 1
         return number, image - self._first_image[number]
-
-
-def _checked(index: int, count: int, what: str) -> int:
-    if not 0 <= index < count:
-        raise IndexError(f"{what} {index}: the corpus has {count}, counted from 0")
-    return int(index)
 
 
 def _split_number(name: str) -> int:

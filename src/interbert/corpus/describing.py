@@ -24,7 +24,11 @@ from interbert.vision.store import RegionStore
 
 @dataclass(frozen=True)
 class Made:
-    """What a corpus was made of. source: the name of the captions' file.  options: every setting of the build."""
+    """What a corpus was made of.
+
+    source: the name of the captions' file.  options: every setting of the build.  categories: of its pictures, by
+    their numbers.
+    """
 
     source: str
     store: RegionStore
@@ -32,6 +36,7 @@ class Made:
     segmenter: Segmenter | None
     options: dict[str, Any]
     report: CorpusReport
+    categories: tuple[str, ...] = ()
 
     @property
     def version(self) -> int:
@@ -59,6 +64,7 @@ def describe(building: Path, files: dict[str, Any], made: Made) -> None:
             "regions": os.path.relpath(made.store.folder, building),
             "tokenizer": {"digest": made.tokenizer.digest, "vocabulary_size": made.tokenizer.vocabulary_size},
             "segmenter": asdict(made.segmenter.info) if made.segmenter else None,
+            "categories": list(made.categories),
             "options": made.settings,
             "report": made.report.to_json(),
             "files": files,

@@ -12,7 +12,7 @@ import json
 import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Literal
 
 import numpy as np
@@ -74,8 +74,7 @@ class ProductCaptions:
             for products in _blocks(read.wanted(self.catalogue)):
                 read.add(products, self.cleaner.clean([product.title for product in products]))
             for at in np.flatnonzero(read.chosen()).tolist():
-                image, title, split, place = read.row(at)
-                yield Caption(image, title, split, place)
+                yield Caption(*read.row(at))
 
     def account(self, report: CorpusReport) -> None:
         """Adds to a report what the last reading left out, and every step of the cleaning."""
@@ -122,7 +121,7 @@ class _Read:
                 self._drop("its split is not known", product)
             else:
                 self._note(product)
-                yield product
+                yield replace(product, category=category)
         self._note_again()
         missing = [name for name in self.options.categories if name not in self._categories]
         if missing:
@@ -139,7 +138,7 @@ class _Read:
             self.sketches.append(sketches(forms))
         for (product, title), form in zip(kept, forms, strict=True):
             split = split_of(product.split) if product.split else None
-            row = json.dumps([product.images[0], title, split, product.place]).encode()
+            row = json.dumps([product.images[0], title, split, product.place, product.category]).encode()
             self.spool.write(row)
             self.ends.append(self.ends[-1] + len(row))
             self.forms.append(_hash(form))
@@ -162,15 +161,15 @@ class _Read:
             self._leave(chosen, late, f"its seller has {self.options.per_seller} products already")
         return chosen
 
-    def row(self, at: int) -> tuple[str, str, str | None, str]:
-        """Picture, title, split and place of a row."""
+    def row(self, at: int) -> tuple[str, str, str | None, str, str]:
+        """Picture, title, split, place and category of a row."""
         self.spool.seek(self.ends[at])
-        image, title, split, place = json.loads(self.spool.read(self.ends[at + 1] - self.ends[at]))
-        return image if "://" not in image else picture_id(image), title, split, place
+        image, title, split, place, category = json.loads(self.spool.read(self.ends[at + 1] - self.ends[at]))
+        return image if "://" not in image else picture_id(image), title, split, place, category
 
     def _leave(self, chosen: NDArray[np.bool_], which: NDArray[np.bool_], reason: str) -> None:
         for at in np.flatnonzero(chosen & which).tolist():
-            image, title, _, _ = self.row(at)
+            image, title, *_ = self.row(at)
             self.report.drop(reason, f"{image}: {title}")
         chosen &= ~which
 

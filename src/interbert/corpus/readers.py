@@ -44,12 +44,14 @@ class Caption:
 
     image: the source's name of the picture, a path, file name, URL or id.  split: train, validation, test, "none" (in
     no split of a source that has them), or None where the source has no splits.  id: unique in the source.
+    category: of the product, "" where the source has none.
     """
 
     image: str
     text: str
     split: str | None
     id: str
+    category: str = ""
 
 
 @dataclass(frozen=True)

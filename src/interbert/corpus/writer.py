@@ -12,19 +12,22 @@ from typing import Any
 from interbert.corpus.arrays import ArrayWriter
 
 PICTURE_ARRAYS = {"split": "u1", "image_hash": "<i8", "region_counts": "<u2", "mirrored_counts": "<u2"}
+CATEGORY_ARRAY = {"category": "<i4"}  # of a corpus whose source has categories
 
 
 class CorpusWriter:
     """A context manager. On leaving it without an error everything is on disk and `files` describes the arrays.
 
     images, texts: how many were added.  segmented: every text comes with the words that its tokens belong to.
+    categorised: every picture comes with its category.
     """
 
-    def __init__(self, folder: Path, vocabulary_size: int, segmented: bool = False) -> None:
+    def __init__(self, folder: Path, vocabulary_size: int, segmented: bool = False, categorised: bool = False) -> None:
         words = "<u2" if vocabulary_size <= 1 << 16 else "<u4"
         types = {"tokens": words, "token_offsets": "<i8", "text_bytes": "u1", "text_offsets": "<i8", "image_of": "<i4"}
         types |= {"continues": "u1"} if segmented else {}
-        types |= {"image_offsets": "<i8", "id_bytes": "u1", "id_offsets": "<i8", **PICTURE_ARRAYS}
+        self._of_pictures = PICTURE_ARRAYS | (CATEGORY_ARRAY if categorised else {})
+        types |= {"image_offsets": "<i8", "id_bytes": "u1", "id_offsets": "<i8", **self._of_pictures}
         self._arrays = {name: ArrayWriter(folder, name, kind) for name, kind in types.items()}
         self.images = self.texts = 0
         self.files: dict[str, dict[str, Any]] = {}
@@ -32,12 +35,12 @@ class CorpusWriter:
             self._arrays[name].append(0)
 
     def add_picture(self, id: str, numbers: dict[str, int]) -> None:
-        """Begins a picture. numbers: one for each of `PICTURE_ARRAYS`."""
+        """Begins a picture. numbers: one for each of `PICTURE_ARRAYS`, and "category" where the corpus has any."""
         self.images += 1
         self._arrays["id_bytes"].extend(id.encode("utf-8", "surrogatepass"))
         self._arrays["id_offsets"].append(self._arrays["id_bytes"].length)
         self._arrays["image_offsets"].append(self.texts)
-        for name in PICTURE_ARRAYS:
+        for name in self._of_pictures:
             self._arrays[name].append(numbers[name])
 
     def add_text(self, text: str, ids: list[int], continues: list[bool] | None = None) -> None:
