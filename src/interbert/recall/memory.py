@@ -86,7 +86,7 @@ class ScoreMemory:
 
     def margins(self, model: str, topic: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Pictures, int64 [n] ascending, and their margins, float32 [n], as far as they are known."""
-        key = _key(model, topic)
+        key, found = _key(model, topic), _stored(None)
         with self._or_without():
             rows = self._database.rows(_OF_TOPIC, (key,))
             found = _stored(rows[0] if rows else None)
@@ -97,8 +97,7 @@ class ScoreMemory:
                 log.warning("'%s': remembered scores are damaged; they are computed again", self._database.path)
                 with self._database.transaction() as connection:
                     connection.execute("DELETE FROM topics WHERE key = ?", (key,))
-            return found
-        return _stored(None)
+        return found
 
     def keep(self, model: str, topic: str, pictures: NDArray[np.int64], margins: NDArray[np.float32]) -> None:
         """Remembers margins beside those that are known, and forgets the oldest topics where there are too many."""

@@ -186,7 +186,7 @@ class Prefilter(Task):
         }
 
     def validate(self, model: TaskModel) -> dict[str, float]:
-        """The share of the exact best that is among the first fifteenth by vectors alone, and half and twice that."""
+        """The share of the exact best that is among the first fifteenth by vectors alone, and among twice as many."""
         if not self._file("validation").is_file():
             return {}
         lesson = Lesson.load(self._file("validation"))
@@ -194,8 +194,8 @@ class Prefilter(Task):
         alone = self._alone(model.backbone, texts, images)
         best = np.argsort(-lesson.margins, 1, kind="stable")[:, : self.options.answers]
         places = alone_places(alone, best)
-        share = SHARE * len(lesson.images)
-        cuts = {"found_at_a_thirtieth": share / 2, self.metric: share, "found_at_two_fifteenths": 2 * share}
+        share = self._cut(len(lesson.images), best.shape[1])
+        cuts = {self.metric: share, "found_at_two_fifteenths": 2 * share}
         return {name: float((places < cut).mean()) for name, cut in cuts.items()}
 
     def evaluate(self, model: TaskModel, asked: Asked) -> dict[str, Any]:
@@ -247,10 +247,14 @@ class Prefilter(Task):
         asked = np.bincount(of).astype(np.float64)
         cuts = {f"found_at_{cut}": float(cut) for cut in CUTS if cut < pictures}
         found = {}
-        for name, cut in ({self.metric: SHARE * pictures} | cuts).items():
+        for name, cut in ({self.metric: self._cut(pictures, places.shape[1])} | cuts).items():
             hits = np.bincount(of, (places < cut).mean(1))
             found[name + ending] = measured(np.stack([hits, asked], 1), _ratio)
         return found
+
+    def _cut(self, pictures: int, answers: int) -> float:
+        """A fifteenth of the pictures, and no fewer than are to be found."""
+        return max(SHARE * pictures, float(answers))
 
     def _alone(self, model: InterBert, texts: Tensor, images: Tensor) -> NDArray[np.float32]:
         """float32 [N, M]: margins by vectors alone, of summaries."""
