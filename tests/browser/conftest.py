@@ -1,25 +1,25 @@
-"""A real Chromium, headless, in front of a service. Where there is none, one line says that nothing ran."""
+"""A real Chromium, headless, in front of a service. Where there is none, one line says that they did not run."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 from fake_shop import Shop, serving
 
 SECONDS = 20  # that a wait may take on a busy machine
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """The browser of a module's tests; closed with it, since its event loop must not meet other tests."""
-    if CHROMIUM is None:
-        pytest.skip("the browser tests did not run: there is no chromium (Debian: apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests did not run: no playwright")
-    with playwright.sync_playwright() as running:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as running:
         browser = running.chromium.launch(executable_path=CHROMIUM)
         yield browser
         browser.close()
@@ -63,7 +63,17 @@ def page(open_page: Callable[..., Any], shop: Shop) -> Any:
     return open_page(shop.address)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.parent.name == "browser":
-            item.add_marker(pytest.mark.xdist_group("browser"))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = sorted((item for item in items if item.path.parent.name == "browser"), key=lambda item: item.nodeid)
+    for item in here:
+        item.add_marker(pytest.mark.xdist_group("browser"))
+    if here and (missing := _missing()):  # one of them stays, and says it for all
+        here[0].add_marker(pytest.mark.skip(reason=f"the browser tests did not run: there is no {missing}"))
+        config.hook.pytest_deselected(items=here[1:])
+        items[:] = [item for item in items if item not in here[1:]]
+
+
+def _missing() -> str | None:
+    if CHROMIUM is None:
+        return "chromium (Debian: apt-get install chromium)"
+    return None if find_spec("playwright") else "playwright (scripts/install --test)"
