@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from postgres_helpers import PostgresServer, postgres_server
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -20,3 +22,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def shared() -> Path:
     """The data folder beside the checkout."""
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server. Tests that take it are marked `ON_ONE_WORKER`, so that there is one."""
+    with postgres_server() as server:
+        yield server

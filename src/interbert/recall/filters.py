@@ -115,11 +115,13 @@ def parse(text: str, columns: Kinds) -> Filter:
     return found
 
 
-def to_sql(filter: Filter, places: Mapping[str, str], mark: str = "?", like: str = "LIKE") -> tuple[str, list[Value]]:
+def to_sql(
+    filter: Filter, places: Mapping[str, str], mark: str = "?", like: str = "{column} LIKE {value}"
+) -> tuple[str, list[Value]]:
     """A filter as an SQL condition with its values beside it, none in it.
 
     places: column -> its name in SQL, of our own making.  mark: how the database writes a value's place.
-    like: its word for a comparison that takes capitals and small letters for the same.
+    like: how it compares with a pattern, taking capitals and small letters for the same.
     """
     values: list[Value] = []
 
@@ -135,7 +137,7 @@ def to_sql(filter: Filter, places: Mapping[str, str], mark: str = "?", like: str
             case In(column, several):
                 return f"{places[column.name]} IN ({', '.join(map(placed, several))})"
             case Like(column, pattern):
-                return f"{places[column.name]} {like} {placed(pattern)}"
+                return like.format(column=places[column.name], value=placed(pattern))
             case IsNull(column):
                 return f"{places[column.name]} IS NULL"
             case Not(inner):

@@ -18,8 +18,8 @@ from interbert.corpus.catalogue import Catalogue
 from interbert.errors import InterbertError, UsageError
 from interbert.files import sha256_of
 from interbert.recall.pictures import PictureFiles, PictureRegions, PictureSource, add_pictures, keys_of
+from interbert.recall.place import create_store, open_store
 from interbert.recall.rows import Failure, ProductRows, write_failures
-from interbert.recall.sqlite_store import SqliteStore
 from interbert.recall.store import Facts, Product, ProductStore, Version
 from interbert.scoring.scorer import Scorer, load, run_folder
 from interbert.vision.store import RegionStore
@@ -62,9 +62,12 @@ class IndexReport:
         return {"version": version, **counts, "failures": [vars(failure) for failure in self.failures]}
 
 
-def open_index(folder: str | Path) -> SqliteStore:
-    """The index of a folder. Raises InterbertError where there is none, or one of a newer format."""
-    return SqliteStore(folder)
+def open_index(folder: str | Path, address: str | None = None) -> ProductStore:
+    """The index of a folder. Raises InterbertError where there is none, or one of a newer format.
+
+    address: of the server that has it, `postgresql://…`; None: it is in the folder, or where the folder says.
+    """
+    return open_store(Path(folder), address)
 
 
 def scorer_of(
@@ -104,6 +107,7 @@ def index_catalogue(
     regions: Path | None = None,
     delete: Sequence[str] = (),
     whole: bool = False,
+    address: str | None = None,
     workers: int | None = None,
     progress: bool = True,
 ) -> IndexReport:
@@ -111,10 +115,11 @@ def index_catalogue(
 
     run: the model.  regions: a region store of the pictures; None: they are read by the run's extractor, with `workers`
     processes.  delete: ids to take out.  whole: also takes out every product that the catalogue does not have.
+    address: of a server that holds the index for many machines, `postgresql://…`; `out` is then this machine's part.
     What cannot be taken is in the report and in `out`/failures.jsonl, and stays in the index as it was.
     Raises InterbertError where the index is of another model, another process writes, or no row can be read.
     """
-    scorer, store = _opened(out, run, revision)
+    scorer, store = _opened(out, run, revision, address)
     with store.writing():
         rows = ProductRows(catalogue, store.columns())
         ids, images = [], []
@@ -140,18 +145,18 @@ def index_catalogue(
     return IndexReport(version, taking.count, added, len(set(delete) - there), failures)
 
 
-def delete_products(out: Path, ids: Sequence[str]) -> IndexReport:
-    """Takes products out of an index by id, as one new version."""
-    store = open_index(out)
+def delete_products(out: Path, ids: Sequence[str], address: str | None = None) -> IndexReport:
+    """Takes products out of an index by id, as one new version. address: as of `open_index`."""
+    store = open_index(out, address)
     with store.writing():
         there = _ids(store)
         version = store.change((), [id for id in dict.fromkeys(ids) if id in there], {}, "deleted by id")
     return IndexReport(version, not_there=len(set(ids) - there))
 
 
-def restore_version(out: Path, number: int) -> IndexReport:
-    """Makes an older version the newest again, as a new one."""
-    store = open_index(out)
+def restore_version(out: Path, number: int, address: str | None = None) -> IndexReport:
+    """Makes an older version the newest again, as a new one. address: as of `open_index`."""
+    store = open_index(out, address)
     with store.writing():
         return IndexReport(store.restore(number))
 
@@ -176,7 +181,7 @@ class _Taking:
             yield Product(row.id, row.title, row.image, key, row.cells)
 
 
-def _opened(out: Path, run: str | Path, revision: str | None) -> tuple[Scorer, SqliteStore]:
+def _opened(out: Path, run: str | Path, revision: str | None, address: str | None) -> tuple[Scorer, ProductStore]:
     """The model, and the index that is there or a new one for it."""
     folder = run_folder(run, revision)
     scorer = load(folder)
@@ -191,7 +196,7 @@ def _opened(out: Path, run: str | Path, revision: str | None) -> tuple[Scorer, S
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         interbert=interbert.__version__,
     )
-    store = SqliteStore.create(out, facts)
+    store = create_store(out, facts, address)
     _check_weights(store.facts, weights, out, folder)
     return scorer, store
 

@@ -25,16 +25,15 @@ from interbert.errors import InterbertError, UsageError
 from interbert.files import sync_folder, whole_file, write_json
 from interbert.recall.database import Database
 from interbert.recall.filters import Filter, to_sql
-from interbert.recall.store import Cell, Facts, Kind, Product, Selection, Version
+from interbert.recall.store import OWN_COLUMNS, Cell, Facts, Kind, Product, Selection, Version, new_columns
 from interbert.recall.vectors import Block, VectorShards
 from interbert.sqlite_file import Damaged
 from interbert.vision.provenance import ExtractorInfo
 from interbert.vision.store import RegionStore, UnknownId
 
 FORMAT, FORMAT_VERSION = "interbert index", 1
-MAX_COLUMNS = 200
 _APPLICATION = 0x49424958  # "IBIX"
-_OWN = {"id": "p.id", "title": "p.title", "image": "p.image"}  # columns that every product has
+_OWN = {name: f"p.{name}" for name in OWN_COLUMNS}
 _TABLES = (
     "CREATE TABLE versions (version INTEGER PRIMARY KEY, created TEXT NOT NULL, what TEXT NOT NULL,"
     " products INTEGER NOT NULL, added INTEGER NOT NULL, replaced INTEGER NOT NULL, deleted INTEGER NOT NULL)",
@@ -287,15 +286,9 @@ class SqliteStore:
     def _made_columns(self, connection: sqlite3.Connection, kinds: Mapping[str, Kind]) -> dict[str, str]:
         """The places of all columns, after those that are not there yet are made."""
         there = {name: kind for _, name, kind in self._columns()}
-        for name in (name for name in kinds if name not in there):
-            if len(there) == MAX_COLUMNS:
-                raise InterbertError(f"column '{name}': an index has at most {MAX_COLUMNS}; leave some out")
-            connection.execute("INSERT INTO columns VALUES (?, ?, ?)", (len(there), name, kinds[name]))
-            connection.execute(f"ALTER TABLE products ADD COLUMN c{len(there)}")
-            there[name] = kinds[name]
-        wrong = [name for name in kinds if there[name] != kinds[name]]
-        if wrong:
-            raise InterbertError(f"column '{wrong[0]}' holds {there[wrong[0]]}s in this index, not {kinds[wrong[0]]}s")
+        for place, (name, kind) in enumerate(new_columns(there, kinds).items(), len(there)):
+            connection.execute("INSERT INTO columns VALUES (?, ?, ?)", (place, name, kind))
+            connection.execute(f"ALTER TABLE products ADD COLUMN c{place}")
         return self._cell_places()
 
     @staticmethod

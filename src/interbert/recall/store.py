@@ -16,11 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interbert.batch import Regions
+from interbert.errors import InterbertError
 from interbert.recall.filters import Filter
 from interbert.vision.provenance import ExtractorInfo
 
 Cell = str | int | float | None
 Kind = Literal["text", "number"]
+OWN_COLUMNS = ("id", "title", "image")  # that every product has
+MAX_COLUMNS = 200
 
 
 @dataclass(frozen=True)
@@ -146,3 +149,15 @@ class ProductStore(Protocol):
 
     def close(self) -> None:
         """Lets go of files and connections."""
+
+
+def new_columns(there: Mapping[str, Kind], kinds: Mapping[str, Kind]) -> dict[str, Kind]:
+    """Those of `kinds` that are not there yet. Raises InterbertError for too many, or one that holds something else."""
+    new = {name: kind for name, kind in kinds.items() if name not in there}
+    if len(there) + len(new) > MAX_COLUMNS:
+        first = list(new)[max(0, MAX_COLUMNS - len(there))]
+        raise InterbertError(f"column '{first}': an index has at most {MAX_COLUMNS}; leave some out")
+    for name, kind in kinds.items():
+        if there.get(name, kind) != kind:
+            raise InterbertError(f"column '{name}' holds {there[name]}s in this index, not {kind}s")
+    return new
