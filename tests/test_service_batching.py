@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -87,6 +88,41 @@ def test_a_batch_has_a_most() -> None:
 
     running(bench, main)
     assert bench.done == [[0, 1], [2, 3], [4]]
+
+
+def test_what_is_computed_in_one_go_is_bounded_by_its_pairs() -> None:
+    bench = Bench()
+
+    async def main() -> None:
+        bench.hold()
+        jobs = [
+            bench.put(replace(bench.work(number), size=size)) for number, size in enumerate((9000, 2000, 2000, 2000))
+        ]
+        bench.go.set()
+        await asyncio.gather(*(job.future for job in jobs))
+
+    running(bench, main)
+    assert bench.done == [[0], [1, 2], [3]]
+
+
+def test_each_is_answered_as_soon_as_it_is_done() -> None:
+    bench, go_on = Bench(), threading.Event()
+
+    def act(payloads: Sequence[Any]) -> Iterator[Any]:
+        yield "first"
+        go_on.wait(PATIENCE)
+        yield "second"
+
+    async def main() -> None:
+        bench.hold()
+        first, second = (bench.put(Work("slow", "a", act, None)) for _ in range(2))
+        bench.go.set()
+        assert await first.future == "first"
+        assert not second.future.done()
+        go_on.set()
+        assert await second.future == "second"
+
+    running(bench, main)
 
 
 def test_one_that_fails_does_not_fail_the_others() -> None:

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 LINGER_SECONDS = 0.004  # under load, the thread waits so long for the callers that were just answered to ask again
 START_RATE = 50.0  # works a second, before any was measured
+MOST_PAIRS = 4_096  # that are computed in one go, unless one caller asks for more: everybody waits for them
 
 
 class Abandoned(Exception):
@@ -31,12 +32,16 @@ class Abandoned(Exception):
 
 @dataclass(frozen=True)
 class Work:
-    """act: from the payloads of one group to their results, in order.  what: its name in the metrics."""
+    """act: from the payloads of one group to their results, in order, each answered as it comes.
+
+    what: its name in the metrics.  size: about how many pairs are scored.
+    """
 
     what: str
     group: Hashable
-    act: Callable[[Sequence[Any]], Sequence[Any]]
+    act: Callable[[Sequence[Any]], Iterable[Any]]
     payload: Any
+    size: int = 1
 
 
 @dataclass(eq=False)
@@ -145,29 +150,33 @@ class Batcher:
         rest: deque[Job] = deque()
         while self._waiting:
             job = self._waiting.popleft()
-            if _is_over(job):
-                continue
-            alike = not taken or job.work.group == taken[0].work.group
-            (taken if alike and len(taken) < self._max_batch else rest).append(job)
+            if not _is_over(job):
+                (taken if self._goes_with(taken, job) else rest).append(job)
         self._waiting = rest
         self._metrics.queued.set(len(rest))
         return taken
 
+    def _goes_with(self, taken: list[Job], job: Job) -> bool:
+        if not taken:
+            return True
+        size = sum(one.work.size for one in (*taken, job))
+        return job.work.group == taken[0].work.group and len(taken) < self._max_batch and size <= MOST_PAIRS
+
     def _do(self, jobs: list[Job]) -> None:
         what, began = jobs[0].work.what, time.monotonic()
         self._metrics.batch.labels(what).observe(len(jobs))
-        self._running = jobs
+        self._running, answered = jobs, 0
         try:
-            results = jobs[0].work.act([job.work.payload for job in jobs])
-            for job, result in zip(jobs, results, strict=True):
+            for job, result in zip(jobs, jobs[0].work.act([job.work.payload for job in jobs]), strict=True):
                 job.settle(result, None)
+                answered += 1
         except Abandoned:
             pass
         except Exception as error:
             if len(jobs) == 1:
                 jobs[0].settle(None, error)
             else:  # one of them is to blame: the others are not to suffer for it
-                for job in jobs:
+                for job in jobs[answered:]:
                     if not _is_over(job):
                         self._do([job])
         finally:

@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import time
+import traceback
 import uuid
 from typing import Any
 from urllib.parse import unquote
@@ -56,7 +57,7 @@ class Door:
         try:
             await self._inside(scope, receive, answer, id)
         except Exception:
-            log.exception(json.dumps({"request_id": id, "what": "a defect"}))
+            log.error(json.dumps({"request_id": id, "defect": traceback.format_exc()}))
             if not answer.status:
                 await answer_of(defect(), id)(scope, receive, answer)
         finally:
@@ -86,7 +87,7 @@ class Door:
             _check_body(headers, path, settings.max_body_bytes)
 
     def _note(self, scope: Scope, status: int, seconds: float, id: str) -> None:
-        route = getattr(scope.get("route"), "path", "none")
+        route = getattr(scope.get("route"), "path_format", "none")
         method = scope["method"] if scope["method"] in ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS") else "other"
         self.service.metrics.requests.labels(method, route, status or "left").inc()
         self.service.metrics.seconds.labels(route).observe(seconds)
@@ -121,7 +122,7 @@ class _Answer:
 
 
 def _decode_slashes(scope: Scope) -> None:
-    """A %2F in an address is a part of a name, not a border between two."""
+    """A %2F in an address is a part of a name, not a border between two; a proxy may have decoded it."""
     raw: Any = scope.get("raw_path") or b""
     if b"%00" in raw or SLASH in scope["path"]:
         raise ServiceError(404, "there is nothing at this address", code="not_found")

@@ -11,7 +11,7 @@ import base64
 import binascii
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -68,7 +68,7 @@ class Pictures:
         found = await loop.run_in_executor(self._readers, _of_products, searcher, named)
         sent = [await self._read(param, side, uploads) for param, side in sides.items() if side.id is None]
         if sent:
-            work = Work("extract", object(), _extracted, (searcher.scorer, sent))
+            work = Work("extract", object(), _extracted, (searcher.scorer, sent, self._service.batcher.check))
             found |= await self._service.done(request, work)
         return found
 
@@ -138,12 +138,13 @@ def _of_products(searcher: Searcher, ids: Mapping[str, str]) -> dict[str, Region
     return {param: regions[numbers[key]] for param, key in keys.items()}
 
 
-def _extracted(asked: Sequence[tuple[Scorer, Sequence[Sent]]]) -> Sequence[dict[str, Regions]]:
+def _extracted(asked: Sequence[tuple[Scorer, Sequence[Sent], Callable[[], None]]]) -> Sequence[dict[str, Regions]]:
     """One picture after the other, so that one at a time is decoded."""
-    return [{one.param: _regions(scorer, one) for one in sent} for scorer, sent in asked]
+    return [{one.param: _regions(scorer, one, check) for one in sent} for scorer, sent, check in asked]
 
 
-def _regions(scorer: Scorer, sent: Sent) -> Regions:
+def _regions(scorer: Scorer, sent: Sent, check: Callable[[], None]) -> Regions:
+    check()
     try:
         (found,) = scorer.regions([sent.content])
     except ImageError as error:

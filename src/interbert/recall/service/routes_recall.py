@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -32,13 +32,14 @@ from interbert.recall.service.service import Service
 from interbert.scoring.explain import Explanation, explanation
 
 Asked = tuple[Searcher, str, Question]
+FILTERED = 1_000  # products that a filter is taken to leave, at most
 KEPT = "private, max-age=3600"  # a picture's address stays, what it shows may change
 
 
 def recall_routes(service: Service) -> APIRouter:
     """The routes of one service."""
     router = APIRouter()
-    images = ProductImages(service.index.folder / "regions", service.settings.images)
+    images = ProductImages(service.index.now().store.region_folder, service.settings.images)
 
     @router.post("/recall")
     async def recall(request: Request, body: RecallRequest) -> RecallAnswer:
@@ -53,7 +54,8 @@ def recall_routes(service: Service) -> APIRouter:
         where = body.filter if body.filter and body.filter.strip() else None
         question = Question(body.threshold, body.mode, start + body.limit, where, body.candidates)
         group = (searcher.store, searcher.version, body.mode, where, body.candidates)
-        work = Work(f"recall {body.mode}", group, _recalled, (searcher, topic, question))
+        size = _size(searcher, question)
+        work = Work(f"recall {body.mode}", group, _recalled, (searcher, topic, question), size)
         answer: Answer = await service.done(request, work)
         more = start + len(answer.hits[start:]) < answer.recalled and len(answer.hits) > start
         after = Cursor(answer.index_version, start + body.limit)
@@ -93,14 +95,7 @@ def recall_routes(service: Service) -> APIRouter:
             index_version=searcher.version,
         )
 
-    @router.get("/products/{id}")
-    def product(id: str) -> ProductAnswer:
-        """One product."""
-        searcher = service.index.now()
-        card = card_of(product_of(searcher, id_of(id)))
-        return ProductAnswer(**card.model_dump(), index_version=searcher.version)
-
-    @router.get("/products/{id}/image", response_class=Response, responses={200: {"content": {"image/*": {}}}})
+    @router.get("/products/{id:path}/image", response_class=Response, responses={200: {"content": {"image/*": {}}}})
     def image(request: Request, id: str) -> Response:
         """The picture that was indexed."""
         found = product_of(service.index.now(), id_of(id))
@@ -117,7 +112,7 @@ def recall_routes(service: Service) -> APIRouter:
             )
         return Response(shown.content, media_type=shown.type, headers=headers)
 
-    @router.get("/products/{id}/explain")
+    @router.get("/products/{id:path}/explain")
     async def explain(request: Request, id: str, topic: Annotated[TopicText, Query()]) -> ExplainAnswer:
         """Which words of a topic and which regions of a product's picture carried the score."""
         searcher = service.index.now()
@@ -128,13 +123,28 @@ def recall_routes(service: Service) -> APIRouter:
         why: Explanation = await service.done(request, work)
         return ExplainAnswer(**why.to_json(), id=found.id, index_version=searcher.version)
 
+    @router.get("/products/{id:path}")
+    def product(id: str) -> ProductAnswer:
+        """One product."""
+        searcher = service.index.now()
+        card = card_of(product_of(searcher, id_of(id)))
+        return ProductAnswer(**card.model_dump(), index_version=searcher.version)
+
     return router
 
 
-def _recalled(asked: Sequence[Asked]) -> Sequence[Answer]:
+def _recalled(asked: Sequence[Asked]) -> Iterator[Answer]:
     """Of questions with one filter and one mode."""
     searcher = asked[0][0]
-    return list(searcher.recall_all([topic for _, topic, _ in asked], [question for _, _, question in asked]))
+    return searcher.recall_all([topic for _, topic, _ in asked], [question for _, _, question in asked])
+
+
+def _size(searcher: Searcher, question: Question) -> int:
+    """About how many pairs a question is."""
+    if question.mode == "cascade":
+        return question.candidates
+    products = next(one.products for one in searcher.store.versions() if one.number == searcher.version)
+    return products if question.where is None else min(products, FILTERED)
 
 
 def _explained(asked: Sequence[Any]) -> Sequence[Explanation]:

@@ -117,7 +117,7 @@ def score_routes(service: Service, pictures: Pictures | None = None) -> APIRoute
         limit = scorer.model.config.max_text_tokens
         words = {param: scorer.tokenizer.encode(text, limit) for param, text in texts.items()}
         payload = Pairs(scorer, [words[one] for one, _ in pairs], [regions[other] for _, other in pairs])
-        margins: Margins = await service.done(request, Work("pairs", "pairs", _margins, payload))
+        margins: Margins = await service.done(request, Work("pairs", "pairs", _margins, payload, len(pairs)))
         return margins, scorer.probabilities(margins), payload.usage()
 
     return router

@@ -45,12 +45,12 @@ def topic_routes(service: Service) -> APIRouter:
         more = cursors.written(after, ("topics",)) if after.start < total else None
         return TopicsAnswer(items=cards, total=total, next_cursor=more)
 
-    @router.get("/{name}")
+    @router.get("/{name:path}")
     def topic(name: str) -> TopicAnswer:
         """A topic with its products."""
         return _answer(kept.bundle(id_of(name)))
 
-    @router.put("/{name}")
+    @router.put("/{name:path}")
     async def put(request: Request, name: str, body: TopicRequest) -> TopicAnswer:
         """Keeps a topic with what is recalled for it now; reviews stay."""
         searcher = service.index.now()
@@ -65,14 +65,14 @@ def topic_routes(service: Service) -> APIRouter:
         await asyncio.to_thread(kept.made().put, asked.filled(BASE), answer)
         return _answer(await asyncio.to_thread(kept.bundle, asked.name))
 
-    @router.delete("/{name}", status_code=204)
+    @router.delete("/{name:path}", status_code=204)
     def delete(name: str) -> Response:
         """Forgets a topic; what was said of its products stays among the labelled pairs."""
         kept.bundle(id_of(name))
         kept.made().delete(id_of(name))
         return Response(status_code=204)
 
-    @router.post("/{name}/review")
+    @router.post("/{name:path}/review")
     def review(name: str, body: ReviewRequest) -> TopicAnswer:
         """Says that a product belongs to a topic, or that it does not, or takes back what was said."""
         bundle = kept.bundle(id_of(name))

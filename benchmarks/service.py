@@ -1,0 +1,247 @@
+"""What does the service bear? Callers at once: errors, times, memory, and what computing them together gains.
+
+    python benchmarks/service.py [--callers 32 --seconds 60 --products 200 --preset small --memory 10000 --threads 2]
+    python benchmarks/service.py --index INDEX
+
+Two processes serve one index: one computes up to 32 requests together, the other each alone. Callers keep their
+connection and ask again as soon as they are answered. `mixed` (a third each of the kinds below) runs for --seconds on
+the first. Then each kind runs a quarter of that on both, interleaved in three rounds: `score`, one text with one
+product; `rerank`, one text with 8 products; `recall`, a topic of its own with 64 products, exactly. Ratios are medians
+of the rounds' ratios. `memory`: of the first process, after 1,000 requests and after --memory of them. The callers run
+on the same cores. Without --index: random weights and drawn regions, so that times mean something and scores nothing.
+Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import random
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import torch
+from drawn_regions import drawn_regions
+
+from interbert.config import preset
+from interbert.corpus.catalogue import Catalogue
+from interbert.model.interbert import InterBert
+from interbert.recall.index import index_catalogue, open_index
+from interbert.text.tokenizer import SPECIAL, Tokenizer
+from interbert.vision.provenance import ExtractorInfo, ImageInfo
+from interbert.vision.store import RegionStore
+
+FEATURES, DOCUMENTS, RECALLED, ROUNDS, EARLY = 736, 8, 64, 3, 1_000
+WORDS = [f"{a}{b}{c}" for a in "bdfgklmn" for b in "aeiou" for c in "lnrst"]  # 200
+KINDS = ("score", "rerank", "recall")
+Ask = Callable[[random.Random], tuple[str, dict[str, Any]]]
+
+
+def drawn_index(folder: Path, name: str, count: int) -> Path:
+    """An index of `count` products with a picture each, and its run of random weights."""
+    torch.manual_seed(0)
+    extractor = ExtractorInfo("drawn", FEATURES)
+    tokenizer = Tokenizer({word: at for at, word in enumerate([*SPECIAL, *WORDS])}, lower_case=True)
+    config = replace(preset(name), vocabulary_size=30522, region_feature_size=FEATURES, region_standardised=False)
+    InterBert(config).save_pretrained(folder / "run")
+    tokenizer.save(folder / "run" / "tokenizer.json")
+    extractor.save(folder / "run" / "extractor.json")
+    numbers = np.random.default_rng(0)
+    with RegionStore.writer(folder / "regions", extractor) as writer:
+        for number in range(count):
+            info = ImageInfo(f"{number}.jpg", f"{number:064x}", number)
+            writer.append(str(number), drawn_regions(numbers, 10, 36, FEATURES), info)
+    rows = [{"id": f"p{at}", "image": f"{at}.jpg", "title": WORDS[at % len(WORDS)], "place": at} for at in range(count)]
+    (folder / "catalogue.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    catalogue = Catalogue(folder / "catalogue.jsonl")
+    index_catalogue(catalogue, folder / "run", folder / "index", regions=folder / "regions", progress=False)
+    return folder / "index"
+
+
+def asking(ids: Sequence[str], where: str | None) -> dict[str, Ask]:
+    """How to ask for each kind; every text is another one."""
+
+    def text(draw: random.Random) -> str:
+        return " ".join(draw.choices(WORDS, k=draw.randint(3, 9)))
+
+    def score(draw: random.Random) -> tuple[str, dict[str, Any]]:
+        return "/score", {"pairs": [{"text": text(draw), "id": draw.choice(ids)}]}
+
+    def rerank(draw: random.Random) -> tuple[str, dict[str, Any]]:
+        documents = [{"id": one} for one in draw.sample(ids, min(DOCUMENTS, len(ids)))]
+        return "/rerank", {"query": text(draw), "documents": documents}
+
+    def recall(draw: random.Random) -> tuple[str, dict[str, Any]]:
+        return "/recall", {"topic": text(draw), "threshold": 0, **({"filter": where} if where else {})}
+
+    every: dict[str, Ask] = {"score": score, "rerank": rerank, "recall": recall}
+    return every | {"mixed": lambda draw: every[draw.choice(KINDS)](draw)}
+
+
+@dataclass
+class Served:
+    """A process that serves. count: of answers so far.  memory: resident MB when so many had come."""
+
+    process: int
+    host: str
+    port: int
+    count: int = 0
+    memory: dict[int, float] = field(default_factory=dict)
+
+    def note(self, marks: Sequence[int]) -> None:
+        self.count += 1
+        if self.count in marks:
+            status = Path(f"/proc/{self.process}/status").read_text()
+            self.memory[self.count] = int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
+
+
+@contextmanager
+def served(index: Path, batch: int, threads: int) -> Iterator[Served]:
+    """`interbert serve` with that batch."""
+    options = ["--port", "0", "--batch", str(batch), "--threads", str(threads), "--quiet"]
+    command = [sys.executable, "-m", "interbert", "serve", str(index), *options]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        assert process.stdout is not None
+        place = urlsplit(process.stdout.readline().split()[-1])
+        yield Served(process.pid, str(place.hostname), int(place.port or 0))
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@dataclass
+class Round:
+    """What callers saw."""
+
+    seconds: float
+    took: list[float]
+    statuses: Counter[int]
+
+    @property
+    def per_second(self) -> float:
+        return self.statuses[200] / self.seconds
+
+    def to_json(self) -> dict[str, Any]:
+        times = sorted(1000 * one for one in self.took) or [0.0]
+        return {
+            "seconds": round(self.seconds, 1),
+            "answers_per_second": round(self.per_second, 1),
+            "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
+            "milliseconds": {
+                name: round(times[min(len(times) - 1, int(share * len(times)))], 1)
+                for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("most", 1.0))
+            },
+        }
+
+
+async def caller(to: Served, ask: Ask, seed: int, go_on: Callable[[], bool], marks: Sequence[int], seen: Round) -> None:
+    """Asks and asks again over one connection."""
+    draw = random.Random(seed)
+    reader, writer = await asyncio.open_connection(to.host, to.port)
+    while go_on():
+        path, question = ask(draw)
+        body = json.dumps(question).encode()
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        began = time.perf_counter()
+        writer.write(head.encode() + body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        (length,) = re.findall(rb"(?i)content-length: (\d+)", answer)
+        await reader.readexactly(int(length))
+        seen.took.append(time.perf_counter() - began)
+        seen.statuses[int(answer[9:12])] += 1
+        to.note(marks)
+        if answer[9:12] == b"429":
+            await asyncio.sleep(1)
+    writer.close()
+
+
+def run(to: Served, ask: Ask, callers: int, go_on: Callable[[float], bool], marks: Sequence[int], seed: int) -> Round:
+    """All callers at once, as long as `go_on` of the seconds since the start."""
+
+    async def everybody() -> Round:
+        seen, began = Round(0, [], Counter()), time.perf_counter()
+        still = lambda: go_on(time.perf_counter() - began)  # noqa: E731
+        await asyncio.gather(*(caller(to, ask, seed * 1000 + one, still, marks, seen) for one in range(callers)))
+        seen.seconds = time.perf_counter() - began
+        return seen
+
+    return asyncio.run(everybody())
+
+
+def compared(together: Served, alone: Served, ask: Ask, given: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """Rounds of one kind on both, and the ratio of their throughputs."""
+    seconds = given.seconds / 4 / ROUNDS
+    rounds = [
+        [run(one, ask, given.callers, lambda since: since < seconds, (), 100 * seed + at) for one in (together, alone)]
+        for at in range(ROUNDS)
+    ]
+    ratios = sorted(first.per_second / max(second.per_second, 1e-9) for first, second in rounds)
+    return {
+        "together_per_second": round(statistics.median(first.per_second for first, _ in rounds), 1),
+        "alone_per_second": round(statistics.median(second.per_second for _, second in rounds), 1),
+        "ratio": [round(one, 2) for one in (statistics.median(ratios), ratios[0], ratios[-1])],
+        "statuses": {
+            str(key): count for key, count in sum((r.statuses for both in rounds for r in both), Counter()).items()
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--callers", type=int, default=32)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--products", type=int, default=200)
+    parser.add_argument("--preset", default="small")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--memory", type=int, default=10_000, help="requests; 0: memory is not measured")
+    parser.add_argument("--index", type=Path)
+    given = parser.parse_args()
+    marks = (EARLY, given.memory) if given.memory else ()
+    result: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "torch": torch.__version__}
+    result |= {
+        "threads": given.threads,
+        "callers": given.callers,
+        "model": given.preset if given.index is None else str(given.index),
+    }
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        index = given.index or drawn_index(folder, given.preset, given.products)
+        store = open_index(index)
+        asks = asking(sorted(store.ids(store.versions()[-1].number)), None if given.index else f"place < {RECALLED}")
+        together = stack.enter_context(served(index, 32, given.threads))
+        alone = stack.enter_context(served(index, 1, given.threads))
+        for kind in KINDS:  # to warm both up
+            for one in (together, alone):
+                run(one, asks[kind], 4, lambda since: since < 0.5, marks, 1)
+        mixed = run(together, asks["mixed"], given.callers, lambda since: since < given.seconds, marks, 2)
+        result["mixed"] = mixed.to_json()
+        result["kinds"] = {kind: compared(together, alone, asks[kind], given, at) for at, kind in enumerate(KINDS, 3)}
+        if marks:
+            run(together, asks["score"], given.callers, lambda _: together.count < marks[-1], marks, 9)
+            early, late = (together.memory[mark] for mark in marks)
+            result["memory"] = {"requests": marks, "megabytes": [round(early, 1), round(late, 1)]}
+            result["memory"]["growth"] = round(late / early - 1, 4)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
