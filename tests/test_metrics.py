@@ -20,6 +20,7 @@ from interbert.metrics import (
     log_loss,
     matthews,
     pearson,
+    precision_at,
     precision_recall,
     ranks,
     recall_at,
@@ -203,3 +204,24 @@ def test_what_is_no_probability_is_refused() -> None:
             metric([0.5, 1.5], [0, 1])
     with pytest.raises(ValueError, match="no true one"):
         precision_recall([0.5], [0])
+
+
+def test_the_precision_of_the_first_five_counts_all_that_are_relevant() -> None:
+    scores = [[9, 8, 7, 6, 5, 4], [9, 8, 7, 6, 5, 4]]
+    relevant = [[True, False, True, False, False, True], [False, False, False, False, False, True]]
+    assert precision_at(scores, relevant, 5).tolist() == [0.4, 0.0]
+    assert precision_at(scores, relevant, 10).tolist() == [0.3, 0.1]  # of fewer items too, by k
+
+
+def test_ties_count_against_precision() -> None:
+    assert precision_at([[1, 1, 1]], [[True, False, False]], 1).tolist() == [0.0]
+    assert precision_at([[1, 1, 1]], [[True, False, False]], 3).tolist() == [1 / 3]
+
+
+def test_the_average_precision_of_a_ranking_is_scikit_learns() -> None:
+    oracle = pytest.importorskip("sklearn.metrics")
+    random = np.random.default_rng(3)
+    for _ in range(50):
+        scores, true = random.integers(0, 9, 30) / 8, random.random(30) < 0.2
+        true[0] = True
+        assert average_precision(scores, true) == pytest.approx(oracle.average_precision_score(true, scores))

@@ -42,6 +42,20 @@ def recall_at(found_ranks: ArrayLike, k: int) -> float:
     return float((np.asarray(found_ranks) <= k).mean())
 
 
+def precision_at(scores: ArrayLike, relevant: ArrayLike, k: int) -> NDArray[np.float64]:
+    """The share of each query's first k items that is relevant; ties count against it (5.2, P@5).
+
+    scores: [Q, I].  relevant: bool [Q, I].  Of r relevant ones at most r / k, and so of fewer items than k.
+    Returns float64 [Q].
+
+    >>> precision_at([[0.9, 0.8, 0.7, 0.1]], [[True, False, True, True]], 2).tolist()
+    [0.5]
+    """
+    scores, relevant = np.asarray(scores, np.float64), np.asarray(relevant, bool)
+    first = np.lexsort((relevant, -scores))[:, :k]
+    return np.asarray(np.take_along_axis(relevant, first, 1).sum(1) / k)
+
+
 def chance_of_recall(relevant: ArrayLike, pool: int, k: int) -> NDArray[np.float64]:
     """The chance that one of the first k of a shuffled pool is relevant. relevant: [Q], how many of the pool are.
 

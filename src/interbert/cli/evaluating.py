@@ -18,17 +18,20 @@ if TYPE_CHECKING:
 
 PRETRAINING = "pretraining"
 IN_PART = 3
+RANKING = ("retrieval", "products", "prefilter")
 GLUE = ("cola", "sst2", "stsb", "rte")
 WITH = {  # the tasks that an option is for
     "--revision": (PRETRAINING,),
     "--zero-shot": TASKS,
     "--submission": ("vqa", "vcr", *GLUE),
     "--store": ("vqa", "vcr"),
-    "--regions": ("retrieval", "vqa", "vcr", "prefilter"),
-    "--queries": (PRETRAINING, "retrieval", "prefilter"),
-    "--processes": (PRETRAINING, "retrieval", "prefilter"),
-    "--parts": (PRETRAINING, "retrieval", "prefilter"),
+    "--regions": ("retrieval", "vqa", "vcr", "products", "prefilter"),
+    "--queries": (PRETRAINING, *RANKING),
+    "--processes": (PRETRAINING, *RANKING),
+    "--parts": (PRETRAINING, *RANKING),
+    "--set": ("products",),
 }
+NAMES = {"--set": "pairs"}  # of parameters that are not called as their option
 
 
 @verb(
@@ -37,6 +40,7 @@ WITH = {  # the tasks that an option is for
         "interbert evaluate pretraining demo/corpus --from demo/run --split validation",
         "interbert evaluate retrieval corpus --from runs/mine --zero-shot --json",
         "interbert evaluate retrieval corpus --from runs/retrieval --regions 90:100 --processes 8",
+        "interbert evaluate products shoes --from runs/shoes --set pool=30 --set pool_from=category",
         "interbert evaluate prefilter corpus --from runs/prefilter --queries 200",
         "interbert evaluate sst2 glue/SST-2 --from runs/sst2 --split test --submission SST-2.tsv",
     ),
@@ -46,7 +50,7 @@ WITH = {  # the tasks that an option is for
 @click.option("--from", "run", required=True, help="A run's folder; for pretraining also an id on the hub.")
 @click.option("--revision", help="Of an id on the hub.")
 @click.option("--split", default="test", show_default=True, help="Which part of DATA: train, validation or test.")
-@click.option("--zero-shot", is_flag=True, help="retrieval: with the matching head of a run that was only pretrained.")
+@click.option("--zero-shot", is_flag=True, help="retrieval, products: with the matching head of a pretrained run.")
 @click.option("--submission", type=click.Path(path_type=Path), help="Write the task's official file of answers.")
 @store_option
 @regions_option
@@ -56,6 +60,7 @@ WITH = {  # the tasks that an option is for
 @click.option(
     "--parts", type=FOLDER, help="Where scored pairs are kept, to go on.  [default: scores in a run's folder]"
 )
+@click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="products: pool, pool_from; may be repeated.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
 def evaluate(
     screen: Screen,
@@ -72,6 +77,7 @@ def evaluate(
     queries: int | None,
     processes: int | None,
     parts: Path | None,
+    pairs: tuple[str, ...],
     precision: str,
 ) -> int:
     """What a run has learned, measured on a part of DATA it was not trained on.
@@ -97,13 +103,14 @@ def evaluate(
     )
     if task == PRETRAINING:
         return _evaluate_pretraining(screen, data, run, revision, asked)
-    return _evaluate_task(screen, task, data, asked, zero_shot, store, regions)
+    return _evaluate_task(screen, task, data, asked, zero_shot, store, regions, pairs)
 
 
 def _refuse_options_of_other_tasks(task: str) -> None:
     context = click.get_current_context()
     for option, tasks in WITH.items():
-        source = context.get_parameter_source(option.removeprefix("--").replace("-", "_"))
+        name = NAMES.get(option, option.removeprefix("--").replace("-", "_"))
+        source = context.get_parameter_source(name)
         if task not in tasks and source is not ParameterSource.DEFAULT:
             raise UsageError(f"{option}: {task} has no use for it, only {', '.join(tasks)}")
 
@@ -116,17 +123,17 @@ def _evaluate_task(
     zero_shot: bool,
     store: Path | None,
     regions: tuple[int, int | None] | None,
+    pairs: tuple[str, ...],
 ) -> int:
+    from interbert.settings import read_pairs
     from interbert.tasks.evaluation import evaluate_task
     from interbert.tasks.seeds import runs_of, together
 
     folders = runs_of(asked.run)
     if folders is not None and (asked.submission is not None or asked.parts is not None):
         raise UsageError(f"--submission, --parts: '{asked.run}' has {len(folders)} runs; give one of them")
-    found = [
-        evaluate_task(task, data, replace(asked, run=folder), zero_shot=zero_shot, store=store, regions=regions)
-        for folder in folders or [asked.run]
-    ]
+    given: dict[str, Any] = {"zero_shot": zero_shot, "store": store, "regions": regions, "settings": read_pairs(pairs)}
+    found = [evaluate_task(task, data, replace(asked, run=folder), **given) for folder in folders or [asked.run]]
     if folders is None:
         screen.show(found[0], _figure_lines(found[0]["metrics"]))
     else:

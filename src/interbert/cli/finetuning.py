@@ -13,7 +13,7 @@ from interbert.cli.screen import Screen, verb
 
 FOLDER = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
-TASKS = ("retrieval", "vqa", "vcr", "cola", "sst2", "stsb", "rte", "prefilter")
+TASKS = ("retrieval", "vqa", "vcr", "cola", "sst2", "stsb", "rte", "products", "prefilter")
 
 
 def region_range(
@@ -47,6 +47,8 @@ store_option = click.option("--store", type=FOLDER, help="The region store, for 
         "interbert finetune retrieval demo/corpus --from demo/run --out demo/finetuned --recipe tiny",
         "interbert finetune retrieval corpus --from runs/mine --out runs/retrieval --recipe small --hard-negatives",
         "interbert finetune retrieval corpus --from new:small+bert:minilm --out runs/baseline --recipe small",
+        "interbert finetune products shoes --from runs/clothes --out runs/shoes --recipe small "
+        "--set options.negatives_from=category",
         "interbert finetune prefilter corpus --from runs/mine --out runs/prefilter --recipe small",
         "interbert finetune cola glue/CoLA --from runs/mine --out runs/cola --recipe paper --seeds 3",
     ),

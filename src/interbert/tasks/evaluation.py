@@ -35,10 +35,12 @@ def evaluate_task(
     zero_shot: bool = False,
     store: Path | None = None,
     regions: tuple[int, int | None] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What `Task.evaluate` of the run `asked.run` gives, with what was asked. asked.precision may be "auto" too.
 
-    regions: (min, max) of a picture's; None: as finetuned, zero-shot all.
+    regions: (min, max) of a picture's; None: as finetuned, zero-shot all.  settings: options of the task that are to
+    be other than the run was finetuned with.
     Raises UsageError where a task without a pretrained head is asked zero-shot, InterbertError where the run was not
     finetuned for the task.
     """
@@ -60,7 +62,8 @@ def evaluate_task(
         facts=known.get("facts"),
     )
     kind = task_kind(name)
-    task = kind.open(data, changed(kind.default_options(), dict(_flat(known.get("options", {})))), given)
+    options = changed(kind.default_options(), dict(_flat(known.get("options", {}))))
+    task = kind.open(data, changed(options, settings or {}), given)
     if zero_shot and task.head(backbone.config) is not None:
         raise UsageError(f"--zero-shot: {name} has a head of its own, which only finetuning gives")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -77,7 +80,7 @@ def _finetuned_for(name: str, run: Path) -> dict[str, Any]:
     if not (run / TASK_FILE).is_file():
         raise InterbertError(
             f"run '{run}' was not finetuned: finetune it with  interbert finetune {name} DATA --from {run} --out OUT  "
-            "or, for retrieval, give --zero-shot"
+            "or, for retrieval and products, give --zero-shot"
         )
     known = read_task(run)
     if known["task"] != name:

@@ -31,7 +31,7 @@ class Negatives:
         Raises InterbertError where there are too few.
         """
         found: list[int] = hard[:count].tolist()
-        for drawn in _draws(self.images, generator):
+        for drawn in self.pictures_in_turn(text, generator):
             free = drawn[~self.belonging.matrix(np.array([text]), drawn)[0]].tolist()
             found += [image for image in dict.fromkeys(free) if image not in found]
             if len(found) >= count:
@@ -41,9 +41,13 @@ class Negatives:
             f"{len(self.images)} training pictures, wanted {count}; give more pictures, or fewer negatives"
         )
 
+    def pictures_in_turn(self, text: int, generator: Generator) -> Iterator[NDArray[np.int64]]:
+        """Pictures among which negatives of a text are looked for, one lot after the other, the last of them all."""
+        return draws(self.images, generator)
+
     def caption(self, image: int, generator: Generator) -> int:
         """A random caption that does not belong to the picture. Raises InterbertError where all do."""
-        for drawn in _draws(self.texts, generator):
+        for drawn in draws(self.texts, generator):
             free = drawn[~self.belonging.matrix(drawn, np.array([image]))[:, 0]]
             if len(free):
                 return int(free[0])
@@ -62,7 +66,7 @@ class Negatives:
         return self.caption(image, generator)
 
 
-def _draws(everything: NDArray[np.int64], generator: Generator) -> Iterator[NDArray[np.int64]]:
+def draws(everything: NDArray[np.int64], generator: Generator) -> Iterator[NDArray[np.int64]]:
     """A few at random, then all in random order."""
     if len(everything) > TRIES:
         yield everything[torch.randint(len(everything), (TRIES,), generator=generator).numpy()]

@@ -226,6 +226,16 @@ class Retrieval(Task):
         pictures as there are. Intervals by resampling pictures with all their captions. Whoever scores loads the model
         again from `asked.run`.
         """
+        texts, images, left_out = self._ranked(asked)
+        pairs = Pairs(asked.run, self.corpus, texts, images, self.given.max_regions, asked.precision)
+        parts = asked.parts or asked.run / "scores"
+        scores = score_pairs(pairs, parts, processes=asked.processes, progress=asked.progress)
+        found = ranks_of(scores, self.belonging)
+        counted = {"captions": len(texts), "pictures": len(images), "left_out": left_out}
+        return {"metrics": self._figures(found, texts, images), **counted, "scores": str(scores.folder)}
+
+    def _ranked(self, asked: Asked) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+        """The texts that are asked, the pictures that are ranked, and how many texts have too few regions."""
         texts = self._split(asked.split)
         left_out = len(self.corpus.split(asked.split)) - len(texts)
         images = np.unique(self.corpus.images_of[texts]).astype(np.int64)
@@ -235,12 +245,7 @@ class Retrieval(Task):
             )
         if asked.queries is not None:
             texts = queries_of(texts, self.corpus.images_of[texts], asked.queries, generator_for(asked.seed, "queries"))
-        pairs = Pairs(asked.run, self.corpus, texts, images, self.given.max_regions, asked.precision)
-        parts = asked.parts or asked.run / "scores"
-        scores = score_pairs(pairs, parts, processes=asked.processes, progress=asked.progress)
-        found = ranks_of(scores, self.belonging)
-        counted = {"captions": len(texts), "pictures": len(images), "left_out": left_out}
-        return {"metrics": self._figures(found, texts, images), **counted, "scores": str(scores.folder)}
+        return texts, images, left_out
 
     def _figures(self, found: Ranks, texts: NDArray[np.int64], images: NDArray[np.int64]) -> dict[str, dict[str, Any]]:
         owner = self.corpus.images_of[texts]

@@ -53,6 +53,7 @@ TASKS: dict[str, TaskKind] = {
     "sst2": TaskKind("glue", "GlueOptions", "Sst2"),
     "stsb": TaskKind("glue", "GlueOptions", "Stsb"),
     "rte": TaskKind("glue", "GlueOptions", "Rte"),
+    "products": TaskKind("products", "ProductsOptions", "Products"),
     "prefilter": TaskKind("prefilter", "PrefilterOptions", "Prefilter"),
 }
 
