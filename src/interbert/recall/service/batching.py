@@ -93,6 +93,11 @@ class Batcher:
         """Whether anything that is put is ever done."""
         return self._thread.is_alive() and not self._closed
 
+    @property
+    def is_computing(self) -> bool:
+        """Whether the thread still runs, also after `close`."""
+        return self._thread.is_alive()
+
     def close(self, timeout_seconds: float) -> None:
         """Takes nothing more; what waits is dropped, what runs is waited for."""
         with self._condition:

@@ -7,6 +7,7 @@ anything but a picture that was indexed. What a browser cannot show becomes a JP
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,6 +19,8 @@ from interbert.errors import InterbertError
 from interbert.recall.store import Product
 from interbert.vision.images import open_image
 from interbert.vision.store import RegionStore
+
+log = logging.getLogger(__name__)
 
 MOST_BYTES = 64 << 20  # of a file
 SHOWN = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp", "BMP": "image/bmp"}
@@ -54,13 +57,16 @@ class ProductImages:
             yield Path(source)
 
     def _source(self, picture: str) -> str | None:
-        """Where a picture's file was when its regions were made."""
-        for again in (False, True):  # of pictures that came after the store was opened
-            if self._store is None or again:
-                self._store = RegionStore(self._regions)
-            if picture in self._store:
-                info = self._store.info(picture)
-                return None if info is None else info.source
+        """Where a picture's file was when its regions were made; None where this machine does not know."""
+        try:
+            for again in (False, True):  # of pictures that came after the store was opened
+                if self._store is None or again:
+                    self._store = RegionStore(self._regions)
+                if picture in self._store:
+                    info = self._store.info(picture)
+                    return None if info is None else info.source
+        except InterbertError as error:
+            log.warning("where pictures were is not known: %s", error)
         return None
 
 

@@ -95,8 +95,10 @@ class LiveIndex:
 
 def _mark(folder: Path) -> Mark:
     """What changes where another index is put in its place; an index that only grows keeps it."""
-    try:
-        found = (folder / "index.json").stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    for name in ("index.json", "store.json"):  # the second of an index on a server
+        try:
+            found = (folder / name).stat()
+        except OSError:
+            continue
+        return found.st_ino, found.st_mtime_ns, found.st_size
+    return None

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from types import FrameType
 from typing import Any
 
@@ -96,6 +97,11 @@ class _Server(uvicorn.Server):
 
     door: Door
 
+    def status(self) -> int:
+        """With which the process ends."""
+        signals = self._captured_signals
+        return STATUS_OF.get(signal.Signals(signals[0]), 1) if signals else 1
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.door.service.stopping = True
         if self.should_exit:
@@ -142,4 +148,9 @@ def serve(door: Door, listening: socket.socket) -> None:
     )
     server = _Server(config)
     server.door = door
-    server.run(sockets=[listening])
+    try:
+        server.run(sockets=[listening])
+    finally:
+        if door.service.batcher.is_computing:  # Python must not be taken down under a thread that computes
+            sys.stdout.flush()
+            os._exit(server.status())
