@@ -20,7 +20,7 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM)
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--disable-dev-shm-usage"])
         yield browser
         browser.close()
 

@@ -89,8 +89,10 @@ def test_an_empty_answer_offers_a_lower_threshold(page: Any, shop: Shop) -> None
     slide(page, 0.99)
     page.fill("#topic", "a unicorn")
     says(page, "#message", "No product scores above 0.99")
+    asked = len(shop.asked)
     page.click("text=Show all above 0.30")
     says(page, "#count", "28 of 40 products")
+    assert len(shop.asked) == asked + 1
     assert page.locator("#message").is_hidden()
 
 
@@ -198,7 +200,7 @@ TO_THE_END = """() => new Promise((done) => {
   let frames = 0;
   const step = () => {
     frames += 1;
-    scrollBy(0, 1500);
+    scrollBy(0, 2500);
     if (document.querySelector('[aria-posinset="10000"]')) done(frames);
     else requestAnimationFrame(step);
   };

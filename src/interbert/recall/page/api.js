@@ -7,7 +7,13 @@ const KEY = "interbert-key"; // of the tab, until it is closed
 export class ServiceError extends Error {
   constructor(status, error = {}, retrySeconds = 0) {
     super(error.message || `HTTP ${status}`);
-    Object.assign(this, { status, code: error.code, param: error.param, requestId: error.request_id, retrySeconds });
+    Object.assign(this, {
+      status,
+      code: error.code,
+      param: error.param,
+      requestId: error.request_id,
+      retrySeconds,
+    });
   }
 }
 
@@ -18,14 +24,16 @@ export class Service {
 
   constructor(base = HOME) {
     this.base = new URL(base, HOME);
-    if (this.base.origin !== HOME.origin) throw new Error("the other model must be served under this page's origin");
+    if (this.base.origin !== HOME.origin)
+      throw new Error("the other model must be served under this page's origin");
   }
 
   info = (signal) => this.#json("info", { signal });
   recall = (question, signal) => this.#json("recall", { body: question, signal });
   explain = (id, topic, signal) =>
     this.#json(`products/${encodeURIComponent(id)}/explain?${new URLSearchParams({ topic })}`, { signal });
-  topics = (cursor, signal) => this.#json(`topics?${new URLSearchParams({ limit: 100, ...(cursor && { cursor }) })}`, { signal });
+  topics = (cursor, signal) =>
+    this.#json(`topics?${new URLSearchParams({ limit: 100, ...(cursor && { cursor }) })}`, { signal });
   topic = (name, signal) => this.#json(`topics/${encodeURIComponent(name)}`, { signal });
   // verdict: "keep", "drop", or null, which takes back what was said
   review = (name, product, verdict) =>
@@ -60,7 +68,10 @@ export class Service {
 
   async #fetch(url, { body, signal }) {
     const key = sessionStorage.getItem(KEY);
-    const headers = { ...(key && { Authorization: `Bearer ${key}` }), ...(body && { "Content-Type": "application/json" }) };
+    const headers = {
+      ...(key && { Authorization: `Bearer ${key}` }),
+      ...(body && { "Content-Type": "application/json" }),
+    };
     const options = { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body), signal };
     const answer = await fetch(url, options).catch((error) => {
       throw error.name === "AbortError" ? error : new ServiceError(0);

@@ -10,9 +10,18 @@ export function cardFace(service, item) {
   bar.style.setProperty("--share", item.score ?? 0);
   return [
     picture,
-    element("span", { class: "caption" },
-      element("span", { class: "score" }, element("span", { class: "hidden" }, `${t("score")} `), item.score?.toFixed(2) ?? "–", bar),
-      element("span", { class: "title", title: item.title }, item.title || item.id)),
+    element(
+      "span",
+      { class: "caption" },
+      element(
+        "span",
+        { class: "score" },
+        element("span", { class: "hidden" }, `${t("score")} `),
+        item.score?.toFixed(2) ?? "–",
+        bar,
+      ),
+      element("span", { class: "title", title: item.title }, item.title || item.id),
+    ),
   ];
 }
 
@@ -21,7 +30,13 @@ export function cardFace(service, item) {
 export function pictureOf(service, item, { alt = "", pause = 80 } = {}) {
   const frame = element("span", { class: "picture" });
   const failed = () => frame.replaceChildren(element("span", { class: "soft small" }, t("noPicture")));
-  const image = element("img", { alt, loading: "lazy", decoding: "async", draggable: "false", on: { error: failed } });
+  const image = element("img", {
+    alt,
+    loading: "lazy",
+    decoding: "async",
+    draggable: "false",
+    on: { error: failed },
+  });
   frame.append(image);
   setTimeout(() => frame.isConnected && service.showImage(image, item.image_url), pause);
   return frame;

@@ -8,12 +8,19 @@ import { ProductDialog } from "./product.js";
 import { number, seconds, speak, t } from "./words.js";
 
 const BEST = 24; // products of each side
-const topic = byId("topic"), slider = byId("threshold");
+const topic = byId("topic"),
+  slider = byId("threshold");
 const sides = [...document.querySelectorAll(".model")].map((place) => ({
-  place, chooser: place.querySelector("select"), service: new Service(), answer: null, error: null, asking: null,
+  place,
+  chooser: place.querySelector("select"),
+  service: new Service(),
+  answer: null,
+  error: null,
+  asking: null,
 }));
 const dialog = new ProductDialog({
-  topic: () => topic.value.trim(), at: (index) => dialog.side?.answer?.items[index],
+  topic: () => topic.value.trim(),
+  at: (index) => dialog.side?.answer?.items[index],
   closed: (index) => dialog.side.place.querySelectorAll(".card button")[index]?.focus(),
 });
 let models = []; // {name, path}
@@ -23,7 +30,9 @@ async function ask() {
   for (const side of sides) side.asking?.abort();
   for (const side of sides) Object.assign(side, { answer: null, error: null });
   if (!topic.value.trim() || models.length < 2) return show();
-  history.replaceState(null, "", `?${new URLSearchParams({ topic: topic.value.trim(), threshold: slider.value, a: sides[0].chooser.value, b: sides[1].chooser.value })}`);
+  const [a, b] = sides.map((side) => side.chooser.value);
+  const asked = { topic: topic.value.trim(), threshold: slider.value, a, b };
+  history.replaceState(null, "", `?${new URLSearchParams(asked)}`);
   byId("busy").hidden = false;
   const asking = sides.map(askOne);
   await Promise.all(asking);
@@ -35,7 +44,12 @@ async function askOne(side) {
   const asking = (side.asking = new AbortController());
   const began = performance.now();
   try {
-    const question = { topic: topic.value.trim(), threshold: Number(slider.value), mode: "exact", limit: BEST };
+    const question = {
+      topic: topic.value.trim(),
+      threshold: Number(slider.value),
+      mode: "exact",
+      limit: BEST,
+    };
     const answer = await side.service.recall(question, asking.signal);
     if (side.asking === asking) side.answer = { ...answer, seconds: (performance.now() - began) / 1000 };
   } catch (error) {
@@ -52,8 +66,10 @@ function show() {
   sides.forEach((side, at) => showSide(side, sides[1 - at]));
   const [ids, others] = sides.map((side) => side.answer?.items.map((item) => item.id));
   const both = ids && others && ids.filter((id) => others.includes(id)).length;
-  byId("count").textContent = both === undefined ? "" :
-    t("shared", { shared: number(both), count: number(Math.max(ids.length, others.length)) });
+  byId("count").textContent =
+    both === undefined
+      ? ""
+      : t("shared", { shared: number(both), count: number(Math.max(ids.length, others.length)) });
 }
 
 function showSide(side, other) {
@@ -62,7 +78,9 @@ function showSide(side, other) {
   place.querySelector(".about").textContent = answer
     ? `${t("above", { count: number(answer.total_recalled), threshold: Number(slider.value).toFixed(2) })} · ${seconds(answer.seconds)} s`
     : "";
-  place.querySelector("ol").replaceChildren(...(answer?.items ?? []).map((item, at) => ranked(side, other, item, at)));
+  place
+    .querySelector("ol")
+    .replaceChildren(...(answer?.items ?? []).map((item, at) => ranked(side, other, item, at)));
 }
 
 // A product with its place here and in the other model's answer.
@@ -75,15 +93,36 @@ function ranked(side, other, item, at) {
     dialog.open(at);
   };
   const mark = (on) => () => {
-    for (const one of document.querySelectorAll(".ranks .card")) one.classList.toggle("same", on && one.dataset.id === item.id);
+    for (const one of document.querySelectorAll(".ranks .card"))
+      one.classList.toggle("same", on && one.dataset.id === item.id);
   };
-  return element("li", { class: `card${there !== null && there < 0 ? " only" : ""}`, "data-id": item.id },
-    element("button", { type: "button", on: { click: open, mouseenter: mark(true), mouseleave: mark(false), focus: mark(true), blur: mark(false) } },
-      element("span", { class: "rank" }, element("b", {}, `${at + 1}`), element("span", {}, note)), ...cardFace(side.service, item)));
+  return element(
+    "li",
+    { class: `card${there !== null && there < 0 ? " only" : ""}`, "data-id": item.id },
+    element(
+      "button",
+      {
+        type: "button",
+        on: {
+          click: open,
+          mouseenter: mark(true),
+          mouseleave: mark(false),
+          focus: mark(true),
+          blur: mark(false),
+        },
+      },
+      element("span", { class: "rank" }, element("b", {}, `${at + 1}`), element("span", {}, note)),
+      ...cardFace(side.service, item),
+    ),
+  );
 }
 
 function chooseFrom(side, path) {
-  side.chooser.replaceChildren(...models.map((model) => element("option", { value: model.path, selected: model.path === path }, model.name)));
+  side.chooser.replaceChildren(
+    ...models.map((model) =>
+      element("option", { value: model.path, selected: model.path === path }, model.name),
+    ),
+  );
   side.service = new Service(path);
 }
 
@@ -100,7 +139,10 @@ async function start() {
     ask();
   });
   slider.addEventListener("input", afterPause(ask, 200));
-  slider.addEventListener("input", () => (byId("threshold-value").textContent = Number(slider.value).toFixed(2)));
+  slider.addEventListener(
+    "input",
+    () => (byId("threshold-value").textContent = Number(slider.value).toFixed(2)),
+  );
   let info;
   try {
     info = await new Service().info();
@@ -108,7 +150,12 @@ async function start() {
     return refusal(error, () => location.reload());
   }
   models = [{ name: info.model ?? "1", path: "./" }, ...(info.others ?? [])];
-  if (models.length < 2) return message(t("compareNone"), t("compareHow"), element("code", {}, "interbert serve INDEX --other NAME=/PATH/"));
+  if (models.length < 2)
+    return message(
+      t("compareNone"),
+      t("compareHow"),
+      element("code", {}, "interbert serve INDEX --other NAME=/PATH/"),
+    );
   sides.forEach((side, at) => {
     const wanted = asked.get(at ? "b" : "a");
     chooseFrom(side, models.some((model) => model.path === wanted) ? wanted : models[at].path);

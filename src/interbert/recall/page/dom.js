@@ -2,7 +2,8 @@
 
 // element("p", {class: "soft", on: {click: f}}, "text", child, …); attributes that are false or undefined are left out.
 export function element(tag, { on = {}, ...attributes } = {}, ...children) {
-  const made = tag === "svg" || SVG.has(tag) ? document.createElementNS(NS, tag) : document.createElement(tag);
+  const made =
+    tag === "svg" || SVG.has(tag) ? document.createElementNS(NS, tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
   }

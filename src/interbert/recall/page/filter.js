@@ -14,7 +14,8 @@ const PLAIN = /^(?!(?:and|or|not|in|like|is|null|true|false)$)[\p{L}_][\p{L}\p{N
 // known: name -> "text" or "number".
 export function filterBox(examples, changed) {
   const { where, column, operator, value, values, add, clear, builder } = Object.fromEntries(
-    ["where", "column", "operator", "value", "values", "add", "clear", "builder"].map((id) => [id, byId(id)]));
+    ["where", "column", "operator", "value", "values", "add", "clear", "builder"].map((id) => [id, byId(id)]),
+  );
   const toggle = byId("filter-toggle");
   let columns = {};
 
@@ -30,7 +31,10 @@ export function filterBox(examples, changed) {
     const chosen = operator.value;
     const shown = { like: t("contains"), null: t("isEmpty"), "!=": "≠", "<=": "≤", ">=": "≥" };
     operator.replaceChildren(
-      ...COMPARISONS[columns[column.value] ?? "text"].map((sign) => element("option", { value: sign }, shown[sign] ?? sign)));
+      ...COMPARISONS[columns[column.value] ?? "text"].map((sign) =>
+        element("option", { value: sign }, shown[sign] ?? sign),
+      ),
+    );
     if ([...operator.options].some((one) => one.value === chosen)) operator.value = chosen;
     values.replaceChildren(...examples(column.value).map((one) => element("option", { value: one })));
     value.hidden = operator.value === "null";

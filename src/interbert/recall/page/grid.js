@@ -26,7 +26,11 @@ export class Grid {
   // Shows the first `count` of `items`, best first. Cards of the same items stay as they are.
   show(items, count = items.length) {
     for (const [index, card] of this.#cards) {
-      if (index >= count || items[index].id !== this.#items[index].id || items[index].score !== this.#items[index].score)
+      if (
+        index >= count ||
+        items[index].id !== this.#items[index].id ||
+        items[index].score !== this.#items[index].score
+      )
         this.#remove(index, card);
     }
     this.#items = items;

@@ -14,25 +14,39 @@ const LIVE_SECONDS = 1.5; // an answer that took longer is asked for by Enter, n
 const LOWER = 0.3; // of the threshold that an empty answer offers
 
 const service = new Service();
-const form = byId("ask"), topic = byId("topic"), slider = byId("threshold");
+const form = byId("ask"),
+  topic = byId("topic"),
+  slider = byId("threshold");
 let info = null; // what the service says of itself
 let search = null; // what is shown
 let next = null; // what is asked
 
 const grid = new Grid(byId("results"), { card: productCard, more });
 const dialog = new ProductDialog({
-  service, topic: () => search.question.topic, at: (index) => search.items[index], closed: (index) => grid.focus(index),
+  service,
+  topic: () => search.question.topic,
+  at: (index) => search.items[index],
+  closed: (index) => grid.focus(index),
 });
 let filters;
 
 function productCard(item, index) {
-  return element("li", { class: "card" },
-    element("button", { type: "button", on: { click: () => dialog.open(index) } }, ...cardFace(service, item)));
+  return element(
+    "li",
+    { class: "card" },
+    element(
+      "button",
+      { type: "button", on: { click: () => dialog.open(index) } },
+      ...cardFace(service, item),
+    ),
+  );
 }
 
 const threshold = () => Number(slider.value);
 const question = () => ({
-  topic: topic.value.trim(), threshold: threshold(), mode: form.elements.mode.value,
+  topic: topic.value.trim(),
+  threshold: threshold(),
+  mode: form.elements.mode.value,
   ...(byId("where").value.trim() && { filter: byId("where").value.trim() }),
 });
 
@@ -98,10 +112,22 @@ function askChanged() {
 const askSoon = afterPause(askChanged, 150);
 
 function counted(recalled) {
-  const { total_scored: scored, total_passed: passed = scored, seconds: took, measured_recall: measured } = search.facts;
-  const values = { recalled: number(recalled), passed: number(passed), scored: number(scored), seconds: seconds(took) };
+  const {
+    total_scored: scored,
+    total_passed: passed = scored,
+    seconds: took,
+    measured_recall: measured,
+  } = search.facts;
+  const values = {
+    recalled: number(recalled),
+    passed: number(passed),
+    scored: number(scored),
+    seconds: seconds(took),
+  };
   if (search.question.mode === "exact") return t("count", values);
-  return measured ? t("countCascade", { ...values, recall: percent(measured.recall) }) : t("countCascadeUnknown", values);
+  return measured
+    ? t("countCascade", { ...values, recall: percent(measured.recall) })
+    : t("countCascadeUnknown", values);
 }
 
 function cascadeHow() {
@@ -145,7 +171,8 @@ function refused(error) {
   byId("count").textContent = "";
   tellPrecision();
   message();
-  if (error.status === 422 && ["topic", "filter"].includes(error.param)) return wrong({ [error.param]: error.message });
+  if (error.status === 422 && ["topic", "filter"].includes(error.param))
+    return wrong({ [error.param]: error.message });
   refusal(error, ask);
 }
 
@@ -164,8 +191,13 @@ function busy(on) {
 
 // Values of a column among the products that are here, for the filter's suggestions.
 function seenValues(column) {
-  const seen = new Set((search?.items ?? []).map((item) => item.cells?.[column] ?? (column === "title" ? "" : null)));
-  return [...seen].filter((value) => value !== null && value !== "").sort().slice(0, 50);
+  const seen = new Set(
+    (search?.items ?? []).map((item) => item.cells?.[column] ?? (column === "title" ? "" : null)),
+  );
+  return [...seen]
+    .filter((value) => value !== null && value !== "")
+    .sort()
+    .slice(0, 50);
 }
 
 // Fills the form from the page's address, so that an answer can be passed on.
@@ -201,9 +233,12 @@ function start() {
     event.preventDefault();
     ask();
   });
-  topic.addEventListener("input", afterPause(() => {
-    if (!search || search.facts.seconds < LIVE_SECONDS) askChanged();
-  }, 350));
+  topic.addEventListener(
+    "input",
+    afterPause(() => {
+      if (!search || search.facts.seconds < LIVE_SECONDS) askChanged();
+    }, 350),
+  );
   for (const mode of form.elements.mode) mode.addEventListener("change", ask);
   slider.addEventListener("input", show);
   addEventListener("keydown", (event) => {

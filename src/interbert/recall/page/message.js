@@ -11,14 +11,18 @@ export function message(heading, line, ...below) {
   clearInterval(counting);
   const place = byId("message");
   place.hidden = !heading;
-  place.replaceChildren(...(heading ? [element("h2", {}, heading), element("p", {}, line || ""), ...below] : []));
+  place.replaceChildren(
+    ...(heading ? [element("h2", {}, heading), element("p", {}, line || ""), ...below] : []),
+  );
 }
 
-export const button = (text, click, kind = "main") => element("button", { type: "button", class: kind, on: { click } }, text);
+export const button = (text, click, kind = "main") =>
+  element("button", { type: "button", class: kind, on: { click } }, text);
 
 // Says why the service did not answer. again: asks it again.
 export function refusal(error, again) {
-  const request = error.requestId && element("p", { class: "soft small" }, t("request", { id: error.requestId }));
+  const request =
+    error.requestId && element("p", { class: "soft small" }, t("request", { id: error.requestId }));
   if (error.status === 401) return keyWanted(error, again);
   if (error.status === 429 || (error.status === 503 && error.retrySeconds)) return waiting(error, again);
   const heading = error.status === 503 ? t("notReady") : t("failed");
@@ -40,12 +44,26 @@ function waiting(error, again) {
 }
 
 function keyWanted(error, again) {
-  const input = element("input", { type: "password", autocomplete: "off", "aria-label": t("key"), required: true });
+  const input = element("input", {
+    type: "password",
+    autocomplete: "off",
+    "aria-label": t("key"),
+    required: true,
+  });
   const submit = (event) => {
     event.preventDefault();
     saveKey(input.value.trim());
     again();
   };
-  message(t("needKey"), error.message, element("form", { class: "line", on: { submit } }, input, element("button", { class: "main" }, t("useKey"))));
+  message(
+    t("needKey"),
+    error.message,
+    element(
+      "form",
+      { class: "line", on: { submit } },
+      input,
+      element("button", { class: "main" }, t("useKey")),
+    ),
+  );
   input.focus();
 }

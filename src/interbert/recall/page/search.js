@@ -1,12 +1,14 @@
 // One topic's answer as it grows: asked page by page, best first, cut at any threshold that it reaches.
 
-const FIRST = 100, NEXT = 500; // products of a page
+const FIRST = 100,
+  NEXT = 500; // products of a page
 
 export class Search {
   items = [];
   total = 0; // above the threshold that was asked for
   facts = {}; // of the answer's first page
   #cursor = null;
+  #ended = false;
   #running = null;
   #notBefore = 0; // after a refusal, when the next products may be asked for
 
@@ -17,16 +19,22 @@ export class Search {
 
   // Asks for the first products, or for the next ones. Returns false where it asks already, or there are no more.
   async more() {
-    if (this.#running || (this.items.length && !this.#cursor) || performance.now() < this.#notBefore) return false;
+    if (this.#running || this.#ended || performance.now() < this.#notBefore) return false;
     this.#running = new AbortController();
     const began = performance.now();
     try {
-      const question = { ...this.question, limit: this.items.length ? NEXT : FIRST, ...(this.#cursor && { cursor: this.#cursor }) };
+      const question = {
+        ...this.question,
+        limit: this.items.length ? NEXT : FIRST,
+        ...(this.#cursor && { cursor: this.#cursor }),
+      };
       const answer = await this.service.recall(question, this.#running.signal);
-      if (!this.items.length) this.facts = { ...answer, items: null, seconds: (performance.now() - began) / 1000 };
+      if (!this.items.length)
+        this.facts = { ...answer, items: null, seconds: (performance.now() - began) / 1000 };
       this.items = this.items.concat(answer.items);
       this.total = answer.total_recalled;
-      this.#cursor = answer.items.length ? answer.next_cursor : null;
+      this.#cursor = answer.next_cursor;
+      this.#ended = !this.#cursor || !answer.items.length;
       return true;
     } catch (error) {
       this.#notBefore = performance.now() + 1000 * Math.max(2, error.retrySeconds || 0);
@@ -45,13 +53,14 @@ export class Search {
     if (threshold < this.question.threshold) return null;
     const here = firstAtOrBelow(this.items, Math.fround(threshold));
     if (threshold === this.question.threshold) return { count: this.total, here };
-    return here < this.items.length || !this.#cursor ? { count: here, here } : null;
+    return here < this.items.length || this.#ended ? { count: here, here } : null;
   }
 }
 
 // The index of the first item whose score is not above; items stand best first. Scores are single floats.
 function firstAtOrBelow(items, threshold) {
-  let low = 0, high = items.length;
+  let low = 0,
+    high = items.length;
   while (low < high) {
     const middle = (low + high) >> 1;
     if (Math.fround(items[middle].score) > threshold) low = middle + 1;

@@ -14,7 +14,10 @@ const view = name === null ? allTopics() : oneTopic();
 
 function allTopics() {
   const cards = [];
-  let cursor = null, total = 0, asking = false, ended = false;
+  let cursor = null,
+    total = 0,
+    asking = false,
+    ended = false;
   const grid = new Grid(byId("results"), { card: topicCard, more: load, narrowest: 240, caption: 88 });
 
   async function load() {
@@ -39,7 +42,11 @@ function allTopics() {
   function show() {
     say(byId("count"), cards.length ? t("topicCount", { count: number(total) }) : "");
     if (ended && !cards.length)
-      message(t("topicsNone"), t("topicsHow"), element("code", {}, "interbert recall INDEX --topics FILE --out FILE --keep"));
+      message(
+        t("topicsNone"),
+        t("topicsHow"),
+        element("code", {}, "interbert recall INDEX --topics FILE --out FILE --keep"),
+      );
   }
 
   return { load, redraw: () => (show(), grid.redraw()) };
@@ -47,20 +54,33 @@ function allTopics() {
 
 function topicCard(card) {
   const numbers = { products: number(card.products), kept: number(card.kept), dropped: number(card.dropped) };
-  return element("li", { class: "card topic" },
-    element("a", { href: `topics.html?${new URLSearchParams({ name: card.name })}` },
+  return element(
+    "li",
+    { class: "card topic" },
+    element(
+      "a",
+      { href: `topics.html?${new URLSearchParams({ name: card.name })}` },
       card.cover ? pictureOf(service, card.cover) : element("span", { class: "picture" }),
-      element("span", { class: "caption" },
+      element(
+        "span",
+        { class: "caption" },
         element("b", { class: "title" }, card.title),
         element("span", { class: "sub small" }, card.sub_title),
-        element("span", { class: "soft small" }, t("topicNumbers", numbers)))));
+        element("span", { class: "soft small" }, t("topicNumbers", numbers)),
+      ),
+    ),
+  );
 }
 
 function oneTopic() {
-  let topic = null, products = [];
+  let topic = null,
+    products = [];
   const grid = new Grid(byId("results"), { card: productCard, more: () => {}, caption: 124 });
   const dialog = new ProductDialog({
-    service, topic: () => topic.title, at: (index) => products[index], closed: (index) => grid.focus(index),
+    service,
+    topic: () => topic.title,
+    at: (index) => products[index],
+    closed: (index) => grid.focus(index),
   });
   byId("results").addEventListener("keydown", (event) => {
     const keep = { k: true, d: false }[event.key.toLowerCase()];
@@ -89,18 +109,33 @@ function oneTopic() {
     say(byId("sub-title"), topic.sub_title);
     byId("now").hidden = false;
     const { title, threshold, filter } = topic;
-    byId("now").firstChild.href = `../?${new URLSearchParams({ topic: title, ...(threshold !== null && { threshold }), ...(filter && { filter }) })}`;
+    const asked = { topic: title, ...(threshold !== null && { threshold }), ...(filter && { filter }) };
+    byId("now").firstChild.href = `../?${new URLSearchParams(asked)}`;
     const done = products.filter((one) => one.kept !== null).length;
     byId("count").textContent = t("reviewed", { done: number(done), all: number(products.length) });
   }
 
   function productCard(item, index) {
     const card = element("li", { class: "card" });
-    const verdict = (keep, word) => element("button",
-      { type: "button", class: "quiet", "data-keep": `${keep}`, on: { click: () => review(item, keep, card) } }, t(word));
+    const verdict = (keep, word) =>
+      element(
+        "button",
+        {
+          type: "button",
+          class: "quiet",
+          "data-keep": `${keep}`,
+          on: { click: () => review(item, keep, card) },
+        },
+        t(word),
+      );
     card.append(
-      element("button", { type: "button", on: { click: () => dialog.open(index) } }, ...cardFace(service, item)),
-      element("div", { class: "verdicts" }, verdict(true, "keep"), verdict(false, "drop")));
+      element(
+        "button",
+        { type: "button", on: { click: () => dialog.open(index) } },
+        ...cardFace(service, item),
+      ),
+      element("div", { class: "verdicts" }, verdict(true, "keep"), verdict(false, "drop")),
+    );
     mark(card, item);
     return card;
   }
