@@ -69,6 +69,19 @@ def test_table_3_is_whole_beside_the_papers(place: Path, statuses: dict[str, int
         assert name in page
 
 
+def test_figure_3_has_both_at_three_sizes_and_the_papers_gains_beside_ours(
+    place: Path, statuses: dict[str, int]
+) -> None:
+    (table,) = [one for one in report(place)["tables"] if one["name"] == "figure3"]
+    cells = {(cell["row"], cell["column"]): cell for cell in table["cells"]}
+    assert {cell["missing"] for cell in cells.values()} == {None}
+    assert {column for _, column in cells} == {"10K, or 1/20", "100K, or half", "200K, or all"}
+    assert cells["gain by pretraining", "10K, or 1/20"]["paper"] == 12.0
+    low, high = cells["with pretraining", "200K, or all"]["interval"]
+    assert 0 <= low <= cells["with pretraining", "200K, or all"]["value"] <= high <= 100
+    assert "P@5, by the number of pairs" in (place / "tables" / "report.html").read_text(encoding="utf-8")
+
+
 def test_what_is_done_is_not_done_again_and_checkpoints_are_gone(place: Path, statuses: dict[str, int]) -> None:
     before = report(place)
     assert cli.run([*commands()[0], "--quiet"]) == 0
@@ -87,7 +100,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
     assert cli.run(command) == 130
     assert "what is done is kept. Go on with:  interbert " + shlex.join(command) in capsys.readouterr().err
     found = report(place)
-    assert [table["name"] for table in found["tables"]] == ["table3", "table4", "table5"]
+    assert [table["name"] for table in found["tables"]] == ["table3", "table4", "table5", "figure3"]
     assert {cell["missing"] for cell in found["tables"][0]["cells"]} == {None}
     assert "not run yet" in {cell["missing"] for cell in found["tables"][1]["cells"]}
 

@@ -1,4 +1,4 @@
-"""The verb that makes the paper's tables again: reproduce."""
+"""The verb that makes the paper's tables and figure again: reproduce."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ IN_PART = 3
     "reproduce",
     examples=(
         "interbert reproduce table3 --scale tiny --out tables",
+        "interbert reproduce figure3 --scale tiny --out figure --seeds 2",
         "interbert reproduce all --scale small --data data --out tables --seeds 3",
         "interbert reproduce table5 --scale small --data data --out tables --only CoLA",
         "interbert reproduce all --scale paper --out tables --list",
     ),
 )
-@click.argument("table", type=click.Choice(["table3", "table4", "table5", "all"]))
+@click.argument("table", type=click.Choice(["table3", "table4", "table5", "figure3", "all"]))
 @click.option("--scale", required=True, type=click.Choice(["tiny", "small", "paper"]), help="How much of it.")
 @click.option("--out", required=True, type=FOLDER, help="Where all of it goes, made or continued.")
 @click.option(
@@ -41,7 +42,7 @@ def reproduce(
     only: tuple[str, ...],
     to_list: bool,
 ) -> int:
-    """Make a table of the paper again.
+    """Make a table or a figure of the paper again.
 
     Trains and measures what is missing, at the scale that is chosen: tiny shows in minutes that all of it runs, small
     takes hours on two cores, paper is the paper's own setting. OUT/report.html has our figures beside the paper's. The

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from interbert.errors import UsageError
 from interbert.reproduce.cost import Machine
 from interbert.reproduce.places import Place, pictures_of
-from interbert.reproduce.setting import Pairs, Setting, Source
+from interbert.reproduce.setting import Pairs, Setting, Shop, Source
+from interbert.reproduce.shop import BuildProducts
 from interbert.reproduce.steps import Build, Extract, Step, Stored
 
 MACHINE = Machine("8 GPUs that reach 50 TFLOP/s each, pictures read by 48 cores of 50 GFLOP/s", 4e14)
@@ -16,7 +16,8 @@ PICTURE_OPERATIONS = 2e12  # of the bottom-up detector, which works on cores
 LAYOUT = (
     "cc/, sbu/, coco/ and flickr30k/, each with captions and images/ or regions/; vqa/ with the challenge's files; "
     "vcr/ with train.jsonl, val.jsonl and vcr1images/; glue/CoLA, SST-2, STS-B and RTE; bert-base-uncased/; "
-    "bottom-up/, which interbert convert bottom-up makes"
+    "bottom-up/, which interbert convert bottom-up makes; for Figure 3 shop/products.jsonl, whose column category has "
+    "女装 and 女鞋, shop/images/ or shop/regions/, and bert-base-chinese/"
 )
 
 
@@ -32,8 +33,8 @@ def paper(root: Path, data: Path | None, seeds: int) -> Setting:
     bert = place / "bert-base-uncased"
     files = [path for corpus in (*corpora, flickr) for path in (corpus.captions, pictures_of(corpus.store))]
     detector = [place / "bottom-up"] if any(isinstance(one.store, Extract) for one in (*corpora, flickr)) else []
-    if missing := place.missing(bert, *files, *detector):
-        raise UsageError(f"{missing}; --data wants {LAYOUT}")
+    missing = place.missing(bert, *files, *detector)
+    shop, products = _shop(root, place)
     return Setting(
         scale="paper",
         about="the paper's own model, recipe and data",
@@ -47,9 +48,13 @@ def paper(root: Path, data: Path | None, seeds: int) -> Setting:
         finetuning="paper",
         start=f"new:paper+bert:{bert}",
         bert=f"new:paper,independence_layers=0,text_position=table+bert:{bert}",
-        tasks={"retrieval": _retrieval(flickr), "vqa": _vqa(place, coco), "vcr": _vcr(root, place)} | place.glue(),
+        tasks={"retrieval": _retrieval(flickr), "vqa": _vqa(place, coco), "vcr": _vcr(root, place)}
+        | place.glue()
+        | {"products": products},
         init=f"bert:{bert}",
         beside="The paper's figures of VQA and VCR are of test parts whose answers are not public, ours of validation.",
+        shop=shop,
+        missing=f"{missing}; --data wants {LAYOUT}" if missing else "",
     )
 
 
@@ -82,6 +87,48 @@ def _corpus(place: Place, store: Step, settings: tuple[str, ...] = (), leave_out
         settings=settings,
         leave_out=leave_out,
     )
+
+
+def _shop(root: Path, place: Place) -> tuple[Shop, Source]:
+    """A.1: women's clothes for pretraining, women's shoes for finetuning, at most 16 regions."""
+    products, bert = place / "shop" / "products.jsonl", place / "bert-base-chinese"
+    store = _regions(root, place, "shop", 3_300_000, least=1, most=16)
+    clothes, shoes = (
+        BuildProducts(
+            name=f"corpora/shop-{name}",
+            root=root,
+            needs=(store,),
+            captions=products,
+            format="products",
+            store=store,
+            bert="",
+            vocabulary=bert / "vocab.txt",
+            categories=(category,),
+            settings=settings,
+        )
+        for name, category, settings in (
+            ("clothes", "女装", ()),
+            ("shoes", "女鞋", ("test_share=0.1",)),
+        )
+    )
+    detector = [place / "bottom-up"] if isinstance(store, Extract) else []
+    missing = place.missing(products, pictures_of(store), bert, *detector)
+    source = Source(
+        "women's shoes, pools of 30 pictures",
+        shoes.folder,
+        (shoes,),
+        split="test",
+        settings=("options.pool=30",),
+        missing=missing,
+        examples=200_000,
+        pairs=4,
+        tested=22_000 * 30,
+        words=24,
+        regions=17,
+    )
+    pairs = Pairs("women's clothes", (clothes,), examples=3_100_000, words=24, regions=17)
+    start, init, about = f"new:paper+bert:{bert}", f"bert:{bert}", "the paper's model and recipe"
+    return Shop(about, pairs, "paper", start, epochs=20, init=init, missing=missing), source
 
 
 def _flickr(root: Path, place: Place) -> Build:

@@ -7,7 +7,8 @@ from pathlib import Path
 from interbert.errors import UsageError
 from interbert.reproduce.cost import Cost, Machine
 from interbert.reproduce.generated import GLUE, Generate
-from interbert.reproduce.setting import Pairs, Setting, Source
+from interbert.reproduce.setting import Pairs, Setting, Shop, Source
+from interbert.reproduce.shop import FINETUNING, PRETRAINING, BuildProducts, Drawn
 from interbert.reproduce.steps import Build, Extract
 
 MACHINE = Machine("2 cores", 2e9)  # a model of 64 numbers a word is busy with other things than products
@@ -35,6 +36,7 @@ def tiny(root: Path, data: Path | None, seeds: int) -> Setting:
         bert="minilm",
         cost=Cost(seconds=5),
     )
+    shop, products = _shop(made, regions)
     pairs = Pairs(ABOUT, (corpus,), examples=1_500, words=6, regions=11)
     return Setting(
         scale="tiny",
@@ -49,10 +51,46 @@ def tiny(root: Path, data: Path | None, seeds: int) -> Setting:
         finetuning="tiny",
         start="new:tiny",
         bert="new:tiny,independence_layers=0",
-        tasks=_tasks(made, regions, corpus),
+        tasks=_tasks(made, regions, corpus) | {"products": products},
         settings=("batch_size=64", *QUICK),
         processes=1,
+        shop=shop,
     )
+
+
+def _shop(made: Generate, regions: Extract) -> tuple[Shop, Source]:
+    """A third of the sample's kinds for pretraining, the others for finetuning, with their Chinese names."""
+    shop = Drawn(name="shop", root=made.root, needs=(made,), sample=made.folder, cost=Cost(seconds=1))
+    first, second = (
+        BuildProducts(
+            name=f"corpora/{category}",
+            root=made.root,
+            needs=(shop, regions),
+            captions=shop.folder / "catalogue.jsonl",
+            format="products",
+            store=regions,
+            bert="",
+            vocabulary=shop.folder / "vocab.txt",
+            categories=(category,),
+            settings=("min_confidence=0",),
+            cost=Cost(seconds=5),
+        )
+        for category in (PRETRAINING, FINETUNING)
+    )
+    pairs = Pairs("a third of the drawings' kinds", (first,), examples=170, words=6, regions=11)
+    source = Source(
+        "the other kinds, and their Chinese names",
+        second.folder,
+        (second,),
+        split="test",
+        settings=("batch_size=2", "options.negatives=1", "training.validate_every=20", *QUICK),
+        examples=340,
+        pairs=4,
+        tested=13_000,
+        words=6,
+        regions=11,
+    )
+    return Shop("a model 64 wide, begun at random", pairs, "tiny", "new:tiny", epochs=1), source
 
 
 def _tasks(made: Generate, regions: Extract, corpus: Build) -> dict[str, Source]:

@@ -54,10 +54,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of ours, and the paper's row that it stands beside."""
+    """A row of ours, and the paper's row that it stands beside. plotted: whether a plot has its line."""
 
     name: str
     beside: str | None = None
+    plotted: bool = True
 
 
 @dataclass(frozen=True)

@@ -246,7 +246,8 @@ def _section(exhibit: Exhibit, figures: Figures) -> str:
     parts = [f"<section><h2>{escape(exhibit.title)}</h2>", f"<p><b>Here:</b> {escape(_here(exhibit))}<br>"]
     parts.append(f"<span class=soft><b>The paper:</b> {escape(exhibit.there)}.</span></p>")
     if exhibit.plot is not None:
-        rows = {row.name: [figures.get((row.name, one), Figure()) for one in exhibit.columns] for row in exhibit.rows}
+        drawn = [row.name for row in exhibit.rows if row.plotted]
+        rows = {name: [figures.get((name, one), Figure()) for one in exhibit.columns] for name in drawn}
         parts.append(plot(exhibit.plot, exhibit.columns, rows))
     head = "".join(f"<th class=number>{escape(column)}</th>" for column in exhibit.columns)
     parts.append(f"<div class=wide><table class=tables><tr><th></th>{head}</tr>")

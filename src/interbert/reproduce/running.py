@@ -137,8 +137,20 @@ class Clock:
         """In words, what is gone and what is left."""
         to_do = [step for step in self.steps if not results[step.name].done and not results[step.name].failure]
         seconds = seconds_left(self.steps, to_do, results)
-        gone = readable(time.monotonic() - self.began)
-        return f"{len(to_do)} step{'' if len(to_do) == 1 else 's'} left, about {readable(seconds)}; {gone} gone"
+        gone, whole = readable(time.monotonic() - self.began), sum(step.cost.seconds for step in self.steps)
+        share = 1 - sum(step.cost.seconds for step in to_do) / whole if whole else 0.0
+        steps = f"{len(to_do)} step{'' if len(to_do) == 1 else 's'}"
+        return f"{steps} left, about {readable(seconds)}; {gone} gone  {bar(share)}"
+
+
+def bar(share: float, width: int = 20) -> str:
+    """A bar of what is done, as reckoned.
+
+    >>> bar(0.5, 8)
+    '[####....] 50 %'
+    """
+    done = round(share * width)
+    return f"[{'#' * done}{'.' * (width - done)}] {share:.0%}".replace("%", " %")
 
 
 def seconds_left(steps: Sequence[Step], to_do: Sequence[Step], results: Mapping[str, Result]) -> float:

@@ -59,6 +59,25 @@ class Pairs:
 
 
 @dataclass(frozen=True)
+class Shop:
+    """What Figure 3 is made of, beside the data of the task `products`.
+
+    about: the model.  recipe: of pretraining.  init: what it begins with.  start: a model that was not pretrained, as
+    `--from` has it.  epochs: of finetuning on all data, as many more on less.  missing: why it is not there, "" where
+    it is.  notes: below the figure.
+    """
+
+    about: str
+    pairs: Pairs
+    recipe: str
+    start: str
+    epochs: int
+    init: str | None = None
+    missing: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Setting:
     """A scale on its data, in DIR.
 
@@ -66,6 +85,7 @@ class Setting:
     of the recipes of tasks.  start: a model that was not pretrained, as `--from` has it.  bert: one of BERT's layers
     alone, the first contestant of Table 5.  brief: changes to finetunings of Table 4, of which there are many.
     beside: how the paper's figures stand to ours.  tasks: name -> data.  processes: that rank; None: one a core.
+    shop: of Figure 3.  missing: what the tables want and is not there, in words; "" where all is.
     """
 
     scale: str
@@ -86,6 +106,8 @@ class Setting:
     brief: tuple[str, ...] = ()
     beside: str = OTHER_SIZES
     processes: int | None = None
+    shop: Shop | None = None
+    missing: str = ""
 
     def pretrained(
         self, name: str, settings: tuple[str, ...] = (), *, recipe: str | None = None, pairs: Pairs | None = None
@@ -112,9 +134,15 @@ class Setting:
         return self.pretrained(f"{masking}/seed-{seed}", settings, recipe=recipe, pairs=self.ablation_pairs)
 
     def finetuned(
-        self, task: str, contestant: str, start: Step | str, seed: int, settings: tuple[str, ...] = ()
+        self,
+        task: str,
+        contestant: str,
+        start: Step | str,
+        seed: int,
+        settings: tuple[str, ...] = (),
+        share: float = 1.0,
     ) -> Finetune:
-        """A finetuned run in `finetuned/TASK/CONTESTANT/seed-N`."""
+        """A finetuned run in `finetuned/TASK/CONTESTANT/seed-N`. share: of the data that it trains on, for costs."""
         of = self.source(task)
         step = Finetune(
             name=f"finetuned/{task}/{contestant}/seed-{seed}",
@@ -127,7 +155,7 @@ class Setting:
             settings=(*of.settings, *settings, *((f"training.seed={seed}",) if seed else ())),
             store=of.store,
         )
-        return replace(step, cost=self._passes(BACKWARD * step.plan.epochs * of.examples * of.pairs, of))
+        return replace(step, cost=self._passes(BACKWARD * step.plan.epochs * share * of.examples * of.pairs, of))
 
     def measured(self, run: Step, task: str, zero_shot: bool = False) -> Evaluate:
         """A run measured on the task's test."""
@@ -143,7 +171,7 @@ class Setting:
             zero_shot=zero_shot,
             store=of.store,
             queries=of.queries,
-            processes=self.processes if task == "retrieval" else None,
+            processes=self.processes if task in ("retrieval", "products") else None,
             cost=self._passes(of.tested, of),
         )
 

@@ -134,7 +134,7 @@ class Build(Step):
         words = ["interbert", "corpus", str(self.captions), "--format", self.format]
         words += ["--regions", str(self.store.folder), "--out", str(self.folder), "--tokenizer", f"bert:{self.bert}"]
         words += [word for corpus in self.leave_out for word in ("--leave-out-corpus", str(corpus.folder))]
-        return [*words, *_set(self.settings)]
+        return [*words, *settings_words(self.settings)]
 
     def do(self, progress: bool) -> dict[str, Any]:
         """Builds it; what a broken try has left is replaced."""
@@ -144,7 +144,7 @@ class Build(Step):
             captions, tokenizer = Captions(self.captions, self.format), Tokenizer.load(find_bert(self.bert))
             report = build_corpus(captions, store, tokenizer, self.folder, options, replace=True, progress=progress)
         corpus = Corpus(self.folder)
-        return {"texts": len(corpus), "pictures": corpus.images, "splits": report.splits, "hash": _short(corpus.digest)}
+        return {"texts": len(corpus), "pictures": corpus.images, "splits": report.splits, "hash": short(corpus.digest)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +166,7 @@ class Pretrain(Step):
         folders = [str(corpus.folder) for corpus in self.corpora]
         begun = [] if self.init is None else ["--init", self.init]
         words = ["interbert", "pretrain", *folders, "--out", str(self.folder), "--recipe", self.recipe]
-        return [*words, *begun, *_set(self.settings)]
+        return [*words, *begun, *settings_words(self.settings)]
 
     def setting(self) -> dict[str, Any]:
         """The command and the recipe's whole numbers."""
@@ -209,7 +209,7 @@ class Finetune(Step):
         """`interbert finetune`."""
         words = ["interbert", "finetune", self.task, str(self.data), "--from", self.begun, "--out", str(self.folder)]
         words += ["--recipe", self.recipe, *([] if self.store is None else ["--store", str(self.store)])]
-        return [*words, *_set(self.settings)]
+        return [*words, *settings_words(self.settings)]
 
     def setting(self) -> dict[str, Any]:
         """The command and the recipe's whole numbers."""
@@ -289,17 +289,19 @@ class EvaluatePretraining(Step):
 def files_of(data: Path) -> dict[str, Any]:
     """{"data": what a task's data are: a corpus's digest, or the names, sizes and digests of files}."""
     if (data / "corpus.json").is_file():
-        return {"data": {"hash": _short(Corpus(data).digest)}}
+        return {"data": {"hash": short(Corpus(data).digest)}}
     kinds = (".tsv", ".csv", ".jsonl", ".json", ".gz")
     there = [data] if data.is_file() else sorted(path for path in data.iterdir() if path.name.endswith(kinds))
     each = [(path.name, path.stat().st_size, sha256_of(path)) for path in there]
     whole = hashlib.sha256(repr([(name, digest) for name, _, digest in each]).encode()).hexdigest()
-    return {"data": {"files": len(each), "bytes": sum(size for _, size, _ in each), "hash": _short(whole)}}
+    return {"data": {"files": len(each), "bytes": sum(size for _, size, _ in each), "hash": short(whole)}}
 
 
-def _set(settings: tuple[str, ...]) -> list[str]:
+def settings_words(settings: tuple[str, ...]) -> list[str]:
+    """As a command has them."""
     return [word for setting in settings for word in ("--set", setting)]
 
 
-def _short(digest: str) -> str:
+def short(digest: str) -> str:
+    """What a report shows of a digest."""
     return digest[:HASHED_LETTERS]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from interbert.errors import UsageError, unknown_name
 from interbert.reproduce.cells import Cell, Exhibit, Reading, Row
+from interbert.reproduce.figure3 import figure3
 from interbert.reproduce.setting import Setting
 from interbert.reproduce.steps import Step
 
@@ -48,6 +49,7 @@ INTERBERT, NOT_PRETRAINED, GAIN, CHANCE = "InterBERT", "not pretrained", "gain b
 
 def table3(of: Setting) -> Exhibit:
     """Table 3: InterBERT and, beyond the paper, the same without pretraining, on four tasks."""
+    _refuse_without_data(of)
     pretrained, cells = of.pretrained("interbert"), []
     for column, (task, metric) in OF_TASKS.items():
         if missing := of.source(task).missing:
@@ -81,6 +83,11 @@ def table3(of: Setting) -> Exhibit:
             *_too_few(of, "vqa"),
         ),
     )
+
+
+def _refuse_without_data(of: Setting) -> None:
+    if of.missing:
+        raise UsageError(of.missing)
 
 
 def _over_seeds(of: Setting, task: str, contestant: str, start: Step | str, metric: str) -> list[Reading]:
@@ -117,6 +124,7 @@ def table4(of: Setting) -> Exhibit:
 
     The paper judges by VQA. Retrieval, and hidden words and regions, stand beside it, for where its pictures are few.
     """
+    _refuse_without_data(of)
     columns = ("VQA", *(ZERO_SHOT.format(k) for k in CUTS), *(f"R@{k}" for k in CUTS), *HIDDEN)
     vqa, cells = of.source("vqa"), []
     for masking, row in MASKING.items():
@@ -174,6 +182,7 @@ TABLE_5_PUBLISHED: Published = {
 
 def table5(of: Setting) -> Exhibit:
     """Table 5: GLUE by BERT, by a single stream and by InterBERT, under one recipe."""
+    _refuse_without_data(of)
     starts: dict[str, Step | str] = {
         "BERT": of.bert,
         "single stream": of.pretrained("single-stream", ("model.independence_layers=0",)),
@@ -219,7 +228,12 @@ def table5(of: Setting) -> Exhibit:
     )
 
 
-EXHIBITS: dict[str, Callable[[Setting], Exhibit]] = {"table3": table3, "table4": table4, "table5": table5}
+EXHIBITS: dict[str, Callable[[Setting], Exhibit]] = {
+    "table3": table3,
+    "table4": table4,
+    "table5": table5,
+    "figure3": figure3,
+}
 ALL = "all"
 
 
