@@ -48,7 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict
 
 def test_every_command_of_the_page_runs(place: tuple[Path, dict[str, int]]) -> None:
     _, statuses = place
-    assert len(statuses) == 8
+    assert len(statuses) == 11
     assert set(statuses.values()) == {0}, statuses
 
 
@@ -73,6 +73,16 @@ def test_the_words_of_a_title_are_marked_in_its_tokens(place: tuple[Path, dict[s
         continues = corpus.continues(at)
         assert continues is not None
         assert continues.tolist() == [False, *marks, False]
+
+
+def test_titles_are_evaluated_in_pools_of_their_category(place: tuple[Path, dict[str, int]]) -> None:
+    kept = [place[0] / name / "evaluations" for name in ("finetuned", "run")]
+    finetuned = json.loads((kept[0] / "products-test.json").read_text(encoding="utf-8"))
+    zero_shot = json.loads((kept[1] / "products-test-zero-shot.json").read_text(encoding="utf-8"))
+    assert finetuned["pools"] == 1
+    assert finetuned["pictures"] == zero_shot["pictures"] > 2
+    assert zero_shot["metrics"]["recall_at_1"]["chance"] >= finetuned["metrics"]["recall_at_1"]["chance"] > 0
+    assert 0 <= finetuned["metrics"]["precision_at_5"]["value"] <= 0.2
 
 
 def test_the_python_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
