@@ -5,7 +5,7 @@
 
 Peers: transformers' LXMERT, VisualBERT, BERT (words and regions in one row) and ViLT (pixels), built from their
 published sizes with random weights, as they come: padded, float32; and `padded`, this model as one would first run it.
-Ours: pairs of alike lengths together, the arithmetic that the machine does best, no more of the last layers than is
+Ours: no padding, weights laid out once, the arithmetic that the machine does best, no more of the last layers than is
 read, logits where words are hidden. One step of every contestant a round, one after the other; the first is not
 counted. Ratios are medians over the rounds with the smallest and the largest, by processor time and by the clock; more
 than 1 says that ours is faster. `useful_gflop` counts the products of a pair's own words and regions, without padding;
@@ -32,12 +32,13 @@ import torch
 import transformers
 from torch import Tensor, nn
 from torch.nn.functional import linear
-from training_step import CPU, as_batch, plain_step, sizes, train_step
+from training_step import CPU, as_batch, padded, plain_step, sizes, train_step
 
 from interbert.batch import Batch
 from interbert.config import ModelConfig
 from interbert.model.interbert import InterBert
-from interbert.training.precision import autocast, chosen_precision, fast_matmul
+from interbert.training.inference import PRECISIONS, ready, scoring, scoring_precision
+from interbert.training.precision import chosen_precision, fast_matmul
 
 __all__ = ["scorer", "train_step"]
 
@@ -47,31 +48,26 @@ REGIONS = {"pretraining": (10, 36), "retrieval": (90, 100)}  # of a picture, wit
 MEAN_EXTRA = {"pretraining": 6.3, "retrieval": 7.4}  # word pieces beyond 8: Conceptual Captions, Flickr30k
 FULL_SHARE = 0.38  # pretraining pictures that have all of their 36 regions
 PEERS = ("padded", "visualbert", "lxmert", "bert", "vilt")
-AT_ONCE = 4  # pairs of one bucket
 Call = Callable[..., Tensor]
 Seconds = tuple[float, float]  # of the processor, of the clock
 
 
-def scorer(preset: str = "paper", precision: str = "auto", at_once: int = AT_ONCE) -> Call:
+def scorer(preset: str = "paper", precision: str = "auto") -> Call:
     """Ours: words [B, T], their mask, features [B, R, D], locations [B, R, 5], their mask, to B matching scores."""
-    model = InterBert(sizes(preset)).eval()
-    arithmetic = chosen_precision(precision, CPU)
+    arithmetic = scoring_precision(precision, CPU)
+    model = ready(InterBert(sizes(preset)).eval(), arithmetic)
 
     def score(*tensors: Tensor) -> Tensor:
-        batch = scored_batch(*tensors)
-        scores = torch.empty(len(batch))
-        with torch.inference_mode(), fast_matmul(), autocast(arithmetic, CPU):
-            for part in by_length(batch).split(at_once):
-                scores[part] = matched(model, batch.select(part), positions=1)
-        return scores
+        with scoring(arithmetic, CPU):
+            return matched(model, scored_batch(*tensors), positions=1)
 
     return score
 
 
 def plain_scorer(preset: str) -> Call:
     """The same model padded, in float32, every position of every layer."""
-    model = InterBert(sizes(preset)).eval()
-    return scoring(lambda *tensors: matched(model, scored_batch(*tensors), positions=None))
+    model = padded(InterBert(sizes(preset)).eval())
+    return without_gradients(lambda *tensors: matched(model, scored_batch(*tensors), positions=None))
 
 
 def scored_batch(words: Tensor, words_valid: Tensor, features: Tensor, locations: Tensor, valid: Tensor) -> Batch:
@@ -80,13 +76,6 @@ def scored_batch(words: Tensor, words_valid: Tensor, features: Tensor, locations
     batch = as_batch(words, words_valid, features, locations, valid, nothing, torch.ones(len(words)))
     batch.masked_words = batch.word_targets = batch.is_match = None
     return batch
-
-
-def by_length(batch: Batch) -> Tensor:
-    """Pairs with the shortest first."""
-    assert batch.words_valid is not None
-    assert batch.regions_valid is not None
-    return (batch.words_valid.sum(1) + batch.regions_valid.sum(1)).argsort()
 
 
 def matched(model: InterBert, batch: Batch, positions: int | None) -> Tensor:
@@ -111,10 +100,10 @@ def peer(name: str, mode: str, preset: str) -> Call:
         raise SystemExit(f"--peers: got '{name}', wanted some of {', '.join(PEERS)}")
     model, call = makers[name]()
     model.train(mode == "train")
-    return updating(model, call) if mode == "train" else scoring(call)
+    return updating(model, call) if mode == "train" else without_gradients(call)
 
 
-def scoring(call: Call) -> Call:
+def without_gradients(call: Call) -> Call:
     """A forward pass without gradients."""
     return torch.inference_mode()(call)
 
@@ -240,16 +229,16 @@ def useful_gflop(config: ModelConfig, words: int, slots: int) -> float:
 
 
 def limits() -> dict[str, float]:
-    """GFLOP of a processor second in products of a layer's size: float32 by the faster route, and bfloat16."""
+    """GFLOP of a processor second in products of a layer's size: float32 by the faster route, bfloat16, 8 bits."""
     rows, weight = torch.randn(1168, HIDDEN), torch.randn(INNER, HIDDEN)
     low = rows.bfloat16(), weight.bfloat16()
 
-    def rate(left: Tensor, right: Tensor) -> float:
-        linear(left, right)
+    def rate(left: Tensor, right: Tensor, product: Call = linear) -> float:
+        product(left, right)
         spent = []
         for _ in range(5):
             begin = time.process_time()
-            linear(left, right)
+            product(left, right)
             spent.append(time.process_time() - begin)
         return 2 * left.shape[0] * HIDDEN * INNER / 1e9 / statistics.median(spent)
 
@@ -257,7 +246,8 @@ def limits() -> dict[str, float]:
         plain = rate(rows, weight)
         with fast_matmul(always=True):
             other = rate(rows, weight)
-        return {"fp32": max(plain, other), "bf16": rate(*low)}
+        whole = [torch.randint(-127, 128, shape, dtype=torch.int8) for shape in ((1168, HIDDEN), (HIDDEN, INNER))]
+        return {"fp32": max(plain, other), "bf16": rate(*low), "int8": rate(*whole, torch._int_mm)}
 
 
 def spread(values: list[float]) -> list[float]:
@@ -277,7 +267,7 @@ def main() -> None:
     parser.add_argument("--mode", choices=["score", "train"], default="score")
     parser.add_argument("--lengths", choices=list(REGIONS), default="retrieval")
     parser.add_argument("--preset", default="paper")
-    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
     parser.add_argument("--peers", default="padded,visualbert,lxmert")
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--threads", type=int, default=1)
@@ -304,7 +294,7 @@ def main() -> None:
             pairs = zip(tensors[1].sum(1).tolist(), tensors[4].sum(1).tolist(), strict=True)
             useful.append(sum(useful_gflop(sizes(options.preset), *pair) for pair in pairs) * (3 if train else 1))
         print(f"round {number} of {options.rounds}", file=sys.stderr)
-    arithmetic = chosen_precision(options.precision, CPU)
+    arithmetic = (chosen_precision if train else scoring_precision)(options.precision, CPU)
     ours = seconds.pop("ours")
     shares = [work / cpu / rate[arithmetic] for work, (cpu, _), rate in zip(useful, ours, rates, strict=True)]
     found = {
@@ -314,7 +304,7 @@ def main() -> None:
         "transformers": transformers.__version__,
         "load": os.getloadavg()[0],
         "useful_gflop_of_a_pair": round(statistics.median(useful) / options.batch, 2),
-        "limit_gflops": {kind: spread([rate[kind] for rate in rates]) for kind in ("fp32", "bf16")},
+        "limit_gflops": {kind: spread([rate[kind] for rate in rates]) for kind in rates[0]},
         "share_of_limit": spread(shares),
         "pairs_per_cpu_second": spread([options.batch / cpu for cpu, _ in ours]),
         "ours_over": {name: over(ours, theirs) for name, theirs in seconds.items()},

@@ -50,36 +50,37 @@ def sizes(name: str) -> ModelConfig:
     return replace(preset(name), region_feature_size=2048, region_standardised=False)
 
 
-def train_step(name: str = "paper", precision: str = "auto", buckets: int = 2) -> Step:
-    """Our step: alike lengths together, logits where masked, the fast arithmetic of the machine, fused AdamW."""
+def train_step(name: str = "paper", precision: str = "auto") -> Step:
+    """Our step: no padding, logits where masked, the fast arithmetic of the machine, fused AdamW."""
     model = InterBert(sizes(name)).train()
     optimizer = make_optimizer(model, Training())
     arithmetic = chosen_precision(precision, CPU)
 
     def step(*tensors: Tensor) -> Tensor:
         batch = as_batch(*tensors)
-        assert batch.words_valid is not None
-        assert batch.regions_valid is not None
-        order = (batch.words_valid.sum(1) + batch.regions_valid.sum(1)).argsort()
         divisors = objectives.counts(batch, STAGE)
-        total = torch.zeros(())
         optimizer.zero_grad(set_to_none=True)
         with fast_matmul():
-            for part in order.chunk(buckets):
-                with autocast(arithmetic, CPU):
-                    sums = objectives.losses(model, batch.select(part), STAGE)
-                loss = sum((sums[key] / max(divisors[key], 1.0) for key in sums), torch.zeros(()))
-                loss.backward()
-                total += loss.detach()
+            with autocast(arithmetic, CPU):
+                sums = objectives.losses(model, batch, STAGE)
+            loss = sum((sums[key] / max(divisors[key], 1.0) for key in sums), torch.zeros(()))
+            loss.backward()
         optimizer.step()
-        return total
+        return loss.detach()
 
     return step
 
 
+def padded(model: InterBert) -> InterBert:
+    """The model with padding in every layer's work."""
+    for stream in (model.interaction, model.text_stream, model.image_stream):
+        stream.packs = False
+    return model
+
+
 def plain_step(name: str) -> Step:
     """The same model and losses as one would first write it: padded, float32, logits everywhere, unfused AdamW."""
-    model = InterBert(sizes(name)).train()
+    model = padded(InterBert(sizes(name)).train())
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4, eps=1e-6, weight_decay=0.01)
 
     def step(*tensors: Tensor) -> Tensor:

@@ -51,16 +51,20 @@ def examine(*, network: bool = False) -> list[Finding]:
 def _torch() -> list[Finding]:
     import torch
 
+    from interbert.training.inference import faster_of, measure, recorded
     from interbert.training.precision import chosen_precision, fast_matmul
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{len(os.sched_getaffinity(0))} cores"
     with fast_matmul() as used:
         route = "oneDNN" if used else "as PyTorch chooses"
+    speeds = recorded() or measure()
+    times = ", ".join(f"{name} {speed / speeds['fp32']:.1f}" for name, speed in speeds.items())
     return [
         Finding("torch", f"{torch.__version__}, {torch.get_num_threads()} threads"),
         Finding("device", f"{device.type} ({name})"),
         Finding("precision", f"{chosen_precision('auto', device)} in training; float32 products: {route}"),
+        Finding("scoring", f"--precision auto takes {faster_of(speeds)}; speed of a layer: {times}"),
     ]
 
 

@@ -9,8 +9,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
+
+from interbert.model.packing import Packed, attend
+
+Attended = Tensor | Packed | None  # bool [B, 1, 1, S]; rows without padding; or nothing is padding
 
 
 @dataclass(frozen=True)
@@ -36,16 +40,21 @@ class Attention(nn.Module):
         self.value = nn.Linear(sizes.hidden, sizes.hidden)
         self.output = nn.Linear(sizes.hidden, sizes.hidden)
 
-    def forward(self, states: Tensor, attended: Tensor | None, wanted: int | None = None) -> Tensor:
-        """states: [B, S, H].  attended: bool [B, 1, 1, S], or None where every position is.
-
-        Returns [B, S, H], or of the first `wanted` positions alone.
-        """
-        query = self._heads(self.query(states[:, :wanted]))
-        key, value = self._heads(self.key(states)), self._heads(self.value(states))
+    def forward(self, states: Tensor, attended: Attended, wanted: int | None = None) -> Tensor:
+        """states: [B, S, H], or [N, H] packed. Returns the same, or of the first `wanted` positions alone."""
+        query = self.query(_first(states, attended, wanted))
+        key, value = self.key(states), self.value(states)
         dropout = self.dropout if self.training else 0.0
-        mixed = scaled_dot_product_attention(query, key, value, attn_mask=attended, dropout_p=dropout)
-        return torch.as_tensor(self.output(mixed.transpose(1, 2).flatten(2)))
+        if isinstance(attended, Packed):
+            parts = attended.split(query, wanted), attended.split(key), attended.split(value)
+            mixed = torch.cat(attend(*parts, self.heads, dropout)).flatten(1)
+        elif attended is None and states.device.type == "cpu":
+            mixed = torch.stack(attend(query, key, value, self.heads, dropout)).flatten(2)
+        else:
+            query, key, value = self._heads(query), self._heads(key), self._heads(value)
+            mixed = scaled_dot_product_attention(query, key, value, attn_mask=attended, dropout_p=dropout)
+            mixed = mixed.transpose(1, 2).flatten(2)
+        return torch.as_tensor(self.output(mixed))
 
     def weights(self, states: Tensor) -> Tensor:
         """How much each position takes of each: [B, heads, S, S], rows that add up to 1. No position may be padding."""
@@ -64,38 +73,62 @@ class Layer(nn.Module):
         self.attention = Attention(sizes)
         self.attention_norm = nn.LayerNorm(sizes.hidden, eps=sizes.layer_norm_eps)
         self.expand = nn.Linear(sizes.hidden, sizes.feed_forward)
+        self.activation: nn.Module = nn.GELU()
         self.contract = nn.Linear(sizes.feed_forward, sizes.hidden)
         self.norm = nn.LayerNorm(sizes.hidden, eps=sizes.layer_norm_eps)
         self.dropout = nn.Dropout(sizes.dropout)
 
-    def forward(self, states: Tensor, attended: Tensor | None, wanted: int | None = None) -> Tensor:
-        """states: [B, S, H].  attended: bool [B, 1, 1, S] or None. Returns [B, S, H], or its first `wanted` positions.
+    def forward(self, states: Tensor, attended: Attended, wanted: int | None = None) -> Tensor:
+        """states: [B, S, H], or [N, H] packed. Returns the same, or of the first `wanted` positions alone.
 
         What is not wanted costs its keys and values only.
         """
         mixed = self.attention(states, attended, wanted)
-        inner = self.attention_norm(states[:, :wanted] + self.dropout(mixed))
-        return torch.as_tensor(self.norm(inner + self.dropout(self.contract(gelu(self.expand(inner))))))
+        inner = self.attention_norm(_first(states, attended, wanted) + self.dropout(mixed))
+        return torch.as_tensor(self.norm(inner + self.dropout(self.contract(self.activation(self.expand(inner))))))
+
+
+def _first(states: Tensor, attended: Attended, wanted: int | None) -> Tensor:
+    return attended.first(states, wanted) if isinstance(attended, Packed) else states[:, :wanted]
 
 
 class Stream(nn.Module):
-    """`count` layers, one after the other. With none it returns the positions that are wanted of what it got."""
+    """`count` layers, one after the other. With none it returns the positions that are wanted of what it got.
+
+    packs: on a CPU, whether padding is left out of every layer's work, which changes no result.  activations: the
+    arithmetic inside, None as the states come.
+    """
 
     def __init__(self, count: int, sizes: LayerSizes, gradient_checkpointing: bool = False) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Layer(sizes) for _ in range(count))
         self.gradient_checkpointing = gradient_checkpointing
+        self.packs = True
+        self.activations: torch.dtype | None = None
 
     def forward(self, states: Tensor, valid: Tensor | None, wanted: int | None = None) -> Tensor:
         """states: [B, S, H].  valid: bool [B, S], or None where nothing is padding, which is never attended to.
 
         Returns [B, S, H], or [B, wanted, H] of the first positions alone, for which the last layer does no more.
         """
-        attended = None if valid is None else valid[:, None, None, :]
+        if not len(self.layers):
+            return states[:, :wanted]
+        inside = states.to(self.activations or states.dtype)
+        packs = self.packs and states.device.type == "cpu"
+        if valid is None or (packs and bool(valid.all())):
+            found = self._through(inside, None, wanted)
+        elif packs:
+            packed = Packed(valid)
+            found = packed.unpack(self._through(packed.pack(inside), packed, wanted), wanted)
+        else:
+            found = self._through(inside, valid[:, None, None, :], wanted)
+        return found.to(states.dtype) if self.activations else found
+
+    def _through(self, states: Tensor, attended: Attended, wanted: int | None) -> Tensor:
         for number, layer in enumerate(self.layers):
             kept = wanted if number == len(self.layers) - 1 else None
             if self.gradient_checkpointing and self.training:
                 states = checkpoint(layer, states, attended, kept, use_reentrant=False)
             else:
                 states = layer(states, attended, kept)
-        return states[:, :wanted]
+        return states

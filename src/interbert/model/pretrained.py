@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
 from interbert.config import ModelConfig
 from interbert.errors import InterbertError
@@ -198,13 +199,20 @@ class Pretrained(
         for path in (config, weights):
             if not path.is_file():
                 raise InterbertError(f"'{model_id}' has no {path.name}; wanted a folder that save_pretrained wrote")
-        model = cls(ModelConfig.from_json(json.loads(config.read_text(encoding="utf-8"))))
+        sizes = ModelConfig.from_json(json.loads(config.read_text(encoding="utf-8")))
+        with torch.device("meta" if strict else "cpu"):  # every weight comes from the file: none is drawn first
+            model = cls(sizes)
         try:
-            model.load_state_dict(load_file(weights, device=map_location), strict=strict)
+            model.load_state_dict(_as_float32(load_file(weights, device=map_location)), strict=strict, assign=strict)
         except (SafetensorError, RuntimeError) as error:
             raise InterbertError(f"'{weights}' does not hold this model's weights: {error}") from error
         model.companions = _companions(find)
         return model.to(map_location).eval()
+
+
+def _as_float32(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Numbers as float32; those that are so already stay in the file's own pages, read when they are used."""
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 
 def _companions(find: Callable[[str], Path]) -> dict[str, bytes]:

@@ -207,6 +207,19 @@ def _vectors(output: Output) -> tuple[Tensor, Tensor]:
 
 
 @contextmanager
+def _as_padded(model: InterBert) -> Iterator[None]:
+    """Inside, layers work on padding too, as theirs do."""
+    packed = {stream: stream.packs for stream in (model.interaction, model.text_stream, model.image_stream)}
+    for stream in packed:
+        stream.packs = False
+    try:
+        yield
+    finally:
+        for stream, packs in packed.items():
+            stream.packs = packs
+
+
+@contextmanager
 def _watched(model: InterBert) -> Iterator[dict[str, Tensor]]:
     """Inside, what every embedding and layer gives is kept under their name."""
     watched: dict[str, nn.Module] = {"embeddings_text": model.text_embedding}
@@ -221,7 +234,8 @@ def _watched(model: InterBert) -> Iterator[dict[str, Tensor]]:
 
     handles = [keep(name, module) for name, module in watched.items()]
     try:
-        yield seen
+        with _as_padded(model):
+            yield seen
     finally:
         for handle in handles:
             handle.remove()
@@ -235,7 +249,8 @@ def losses(released: Released, batch: Batch, fixed: bool) -> Tensor:
     model = released.model.eval()
     if batch.is_match is None:
         raise InterbertError(f"losses were recorded, but the batch has no labels; wanted {', '.join(LABEL_DIMENSIONS)}")
-    output = model(batch)
+    with _as_padded(model):
+        output = model(batch)
     of_words = batch if fixed else replace(batch, is_match=torch.ones_like(batch.is_match))
     words = scored_words(of_words).sum()
     regions = scored_regions(batch).sum().clamp(min=1)

@@ -11,10 +11,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -26,7 +25,7 @@ from interbert.recall.memory import ScoreMemory
 from interbert.recall.store import Cell, Product, ProductStore, Selection
 from interbert.scoring.scorer import Scorer
 from interbert.tasks.ranking import PAIRS_AT_ONCE, STRIPE, Stripe
-from interbert.training.precision import fast_matmul
+from interbert.training.inference import scoring
 
 THRESHOLD = 0.6  # the paper's (A.4)
 CANDIDATES = 200
@@ -114,6 +113,13 @@ class Answer:
             "index_version": self.index_version,
             "seconds": round(self.seconds, 3),
         }
+
+
+class Part(NamedTuple):
+    """Places of topics, int64 [t], and of distinct pictures, int64 [n], that meet each other at once."""
+
+    topics: NDArray[np.int64]
+    pictures: NDArray[np.int64]
 
 
 class Searcher:
@@ -249,9 +255,12 @@ class Searcher:
         parts = [missing[start : start + STRIPE] for start in range(0, len(missing), STRIPE)]
         remembered = time.monotonic()
         try:
-            for part in tqdm(parts, "scoring", disable=None if progress else True, delay=1, leave=False):
-                lacking = np.flatnonzero(~known[:, part].all(1))
-                margins[np.ix_(lacking, part)] = self._computed([words[at] for at in lacking.tolist()], pictures[part])
+            done = self._parts_computed(
+                words, pictures, [Part(np.flatnonzero(~known[:, at].all(1)), at) for at in parts]
+            )
+            bar = tqdm(done, "scoring", len(parts), disable=None if progress else True, delay=1, leave=False)
+            for (lacking, part), found in bar:
+                margins[np.ix_(lacking, part)] = found
                 yield part, margins[:, part]
                 if time.monotonic() - remembered > REMEMBER_SECONDS:
                     known = self._remember(topics, pictures, margins, known)
@@ -259,11 +268,19 @@ class Searcher:
         finally:
             self._remember(topics, pictures, margins, known)
 
+    def _parts_computed(
+        self, words: Sequence[NDArray[np.int64]], pictures: NDArray[np.int64], parts: Sequence[Part]
+    ) -> Iterator[tuple[Part, NDArray[np.float32]]]:
+        """Every part with its margins, in any order."""
+        for part in parts:
+            yield part, self._computed([words[at] for at in part.topics.tolist()], pictures[part.pictures])
+
     def _computed(self, words: Sequence[NDArray[np.int64]], pictures: NDArray[np.int64]) -> NDArray[np.float32]:
         """Margins of texts with pictures, float32 [texts, n]. Raises InterbertError where one is not finite."""
         regions = self.store.regions(pictures.tolist())
-        with torch.inference_mode(), fast_matmul():
-            stripe = Stripe(self.scorer.model, regions, PAIRS_AT_ONCE[self.scorer.device.type])
+        model = self.scorer.model_for(len(words) * len(regions))
+        with scoring(self.scorer.precision, self.scorer.device):
+            stripe = Stripe(model, regions, PAIRS_AT_ONCE[self.scorer.device.type])
             margins = stripe.margins(words)
         if not np.isfinite(margins).all():
             raise InterbertError(
@@ -350,14 +367,16 @@ def open_searcher(
     revision: str | None = None,
     version: int | None = None,
     *,
+    address: str | None = None,
     calibrated: bool = True,
 ) -> Searcher:
     """The searcher of an index in a folder, with the model it was made with.
 
-    run: where that model is now; None: where it was.  version: None is the newest.  calibrated: as of `load`.
+    run: where that model is now; None: where it was.  version: None is the newest.  address: as of `open_index`.
+    calibrated: as of `load`.
     """
     folder = Path(folder)
-    store = open_index(folder)
+    store = open_index(folder, address)
     scorer = scorer_of(store, folder, run, revision, calibrated=calibrated)
     return Searcher(store, scorer, ScoreMemory(folder / "scores.sqlite"), version)
 

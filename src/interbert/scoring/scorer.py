@@ -27,6 +27,7 @@ from interbert.model.matching import margin
 from interbert.scoring.calibration import FILE as CALIBRATION
 from interbert.scoring.calibration import RAW, Calibration
 from interbert.text.tokenizer import Tokenizer
+from interbert.training.inference import ready, scoring, scoring_precision
 from interbert.training.precision import fast_matmul
 from interbert.vision.extractor import Extractor
 from interbert.vision.provenance import UNKNOWN, ExtractorInfo
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 Picture: TypeAlias = str | Path | bytes | Image | Regions
 RUN_FILES = ("config.json", "model.safetensors", "tokenizer.json", "extractor.json")
 MISSING = {"tokenizer.json": "; a converted run gets its vocabulary by  interbert convert … --tokenizer VOCAB"}
+READY_FROM = 64  # pairs: for fewer the model scores as it is, since laying it out takes a second
 PICTURES_AT_ONCE = 32  # decoded and extracted together; bounds the memory of pictures that are not regions yet
 
 
@@ -50,12 +52,14 @@ def load(
     revision: str | None = None,
     device: str | torch.device | None = None,
     calibrated: bool = True,
+    precision: str = "fp32",
 ) -> Scorer:
     """The scorer of a run.
 
     path_or_id: a folder that `interbert pretrain` or `finetune` wrote; or, where there is no such folder, an id
     `owner/name` on the Hugging Face hub, at `revision`. device: None takes CUDA where it is, else the CPU.
     calibrated: whether scores are the probabilities that `interbert calibrate` made of them, where it did.
+    precision: "fp32", "bf16", "int8", or "auto", the faster of the first two; of pairs, not of vectors read alone.
     Raises InterbertError where it is neither or a file is missing or broken, or the calibration is of other weights.
     """
     folder = run_folder(path_or_id, revision)
@@ -72,6 +76,7 @@ def load(
         ExtractorInfo.load(folder / "extractor.json"),
         device=device,
         calibration=Calibration.load(folder) if calibrated else None,
+        precision=precision,
     )
 
 
@@ -90,6 +95,7 @@ class Scorer:
         *,
         device: str | torch.device | None = None,
         calibration: Calibration | None = None,
+        precision: str = "fp32",
     ) -> None:
         if extractor.feature_size != model.config.region_feature_size:
             raise InterbertError(
@@ -106,6 +112,8 @@ class Scorer:
         self.tokenizer = tokenizer
         self.extractor = extractor
         self.calibration = calibration or RAW
+        self.precision = scoring_precision(precision, self.device)
+        self._ready: InterBert | None = None
         self._eyes: Extractor | None = None
 
     def predict(
@@ -275,7 +283,8 @@ class Scorer:
         """`margins` of what was read before: token ids of `words`, and regions. Raises InterbertError for NaN."""
         found = torch.zeros(len(words), device=self.device)
         lengths = [len(w) + len(r) for w, r in zip(words, regions, strict=True)]
-        with torch.inference_mode(), fast_matmul():
+        model = self.model_for(len(words))
+        with scoring(self.precision, self.device):
             for which in _by_length(lengths, batch_size, show_progress_bar):
                 batch = make_batch(
                     [str(i) for i in which],
@@ -283,10 +292,16 @@ class Scorer:
                     [regions[i] for i in which],
                     pad_id=self.tokenizer.pad_id,
                 )
-                output = self.model(batch.to(self.device), 1)
-                found[which] = margin(self.model, _present(output.text_vector), _present(output.image_vector))
+                output = model(batch.to(self.device), 1)
+                found[which] = margin(model, _present(output.text_vector), _present(output.image_vector))
         _check_finite(found, "pair")
         return found.cpu().numpy()
+
+    def model_for(self, pairs: int) -> InterBert:
+        """The model that scores so many pairs: laid out for this machine where they are worth it, once."""
+        if self._ready is None and (pairs >= READY_FROM or self.precision != "fp32"):
+            self._ready = ready(self.model, self.precision)
+        return self._ready or self.model
 
     def _vectors(
         self,

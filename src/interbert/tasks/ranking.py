@@ -33,7 +33,7 @@ from interbert.model.interbert import InterBert
 from interbert.model.matching import margins
 from interbert.pretraining.batches import AnyCorpus, Belonging
 from interbert.tasks.task import best_regions, measured
-from interbert.training.precision import autocast, fast_matmul
+from interbert.training.inference import ready, scoring
 from interbert.workers import begin_worker, threads
 
 STRIPE = 128  # pictures embedded at a time
@@ -289,14 +289,14 @@ class _Worker:
 
     def __init__(self, pairs: Pairs, folder: Path, device: torch.device) -> None:
         self.pairs, self.folder, self.device = pairs, folder, device
-        self.model = InterBert.from_pretrained(pairs.run).to(device).eval()
+        self.model = ready(InterBert.from_pretrained(pairs.run).to(device).eval(), pairs.precision)
         self._stripe: tuple[int, Stripe] | None = None
 
     def score(self, number: int) -> int:
         """Writes a part and returns its number."""
         pairs = self.pairs
         texts, _ = pairs.part(number)
-        with torch.inference_mode(), fast_matmul(), autocast(pairs.precision, self.device):
+        with scoring(pairs.precision, self.device):
             scores = self._embedded(number).margins([pairs.corpus.words(int(text)) for text in pairs.texts[texts]])
         if not np.isfinite(scores).all():
             row, column = np.argwhere(~np.isfinite(scores))[0]
