@@ -11,7 +11,7 @@ import pytest
 from recall_helpers import indexed, shop
 
 from interbert.corpus.readers import READERS, Fields, Malformed
-from interbert.errors import UsageError
+from interbert.errors import InterbertError, UsageError
 from interbert.recall.search import Answer, Hit, Question
 from interbert.recall.topics import Topic, Topics, open_topics, read_topics
 from interbert.scoring.labelled import labelled_pairs, scored
@@ -108,6 +108,12 @@ def test_what_is_not_there_is_said_with_the_nearest(topics: Topics, tmp_path: Pa
     assert topics.reviews() == []
     with pytest.raises(UsageError, match="no product has such a review"):
         topics.export(tmp_path / "pairs.jsonl")
+
+
+def test_topics_are_kept_in_the_folder_of_an_index_and_nowhere_else(tmp_path: Path) -> None:
+    with pytest.raises(InterbertError, match="is not an index; make one:  interbert index"):
+        open_topics(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_many_threads_may_review(topics: Topics) -> None:

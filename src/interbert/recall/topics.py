@@ -3,7 +3,7 @@
 In: topics out of a file, what a search found for each, and reviews: this product belongs to that topic, or does not.
 Out: cards with a cover, bundles without what was dropped, and labelled pairs. They stand in `topics.sqlite` in the
 index's folder and not among its versions: a review is of people and outlives every change of the products; nor in
-`scores.sqlite`, which may be deleted.
+`scores.sqlite`, which may be deleted. Of an index on a server, each machine's folder has topics of its own.
 """
 
 from __future__ import annotations
@@ -365,10 +365,9 @@ def _now() -> str:
 
 def open_topics(index: str | Path) -> Topics:
     """The topics of the index in a folder. Raises InterbertError where there is no index."""
-    from interbert.recall.index import open_index
-
     folder = Path(index)
-    open_index(folder).close()
-    if not folder.is_dir():
-        raise InterbertError(f"'{folder}' is no folder; topics are kept in that of an index")
+    if not any((folder / name).is_file() for name in ("index.json", "store.json")):  # here, or on a server
+        raise InterbertError(
+            f"'{folder}' is not an index; make one:  interbert index CATALOGUE --from RUN --out {folder}"
+        )
     return Topics(folder / FILE)
