@@ -7,8 +7,10 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
+from service_helpers import process
 
 from interbert import cli, sample
 
@@ -57,6 +59,20 @@ def test_the_python_of_the_readme_runs(
     exec(compile(code, "README.md", "exec"), names)
     assert len(capsys.readouterr().out.splitlines()) == 3
     assert names["texts"].shape[1] == names["pictures"].shape[1]
+
+
+def test_the_page_of_the_readme_opens(
+    place: tuple[Path, dict[str, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "demo").mkdir()
+    for name in ("run", "catalogue"):
+        (tmp_path / "demo" / name).symlink_to(place[0] / name)
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```console\n(.*?)```", README, re.S)
+    index, serve = (shlex.split(line)[2:] for line in block.splitlines())
+    assert cli.run(index) == 0
+    with process(*serve[1:], "--port", 0) as (_, address), urlopen(address) as answer:
+        assert b'<input id="topic"' in answer.read()
 
 
 def test_the_readme_names_every_verb_and_no_other() -> None:
