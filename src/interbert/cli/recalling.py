@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 IN_PART, FAILED = 3, 1
 FOLDER = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
+_STORE = "The server that has the index, for many machines; given once, the folder names it, without password."
 
 
 @verb(
@@ -27,12 +28,14 @@ FILE = click.Path(path_type=Path, dir_okay=False)
         "interbert index --out index --delete 4711 --delete 4712",
         "interbert index --out index --list-versions",
         "interbert index --out index --restore 3",
+        "interbert index products.csv --from run --out index --store postgresql://me@server/shop",
     ),
 )
 @click.argument("catalogue", type=FOLDER, required=False)
 @click.option("--from", "run", help="A run's folder, or an id on the Hugging Face hub.")
 @click.option("--revision", help="Of an id on the hub.")
 @click.option("--out", required=True, type=FOLDER, help="The index, made or changed.")
+@click.option("--store", metavar="postgresql://…", help=_STORE)
 @click.option("--regions", type=FOLDER, help="A region store of the pictures.  [default: their files are read]")
 @click.option("--set", "pairs", multiple=True, metavar="columns.ROLE=NAME", help="Which column holds what.")
 @click.option("--whole", is_flag=True, help="CATALOGUE is all there is: what it does not have is deleted.")
@@ -49,6 +52,7 @@ def index(
     run: str | None,
     revision: str | None,
     out: Path,
+    store: str | None,
     regions: Path | None,
     pairs: tuple[str, ...],
     whole: bool,
@@ -78,7 +82,7 @@ def index(
     if wanted > 1 or wanted + measure == 0:
         raise UsageError("wanted one of: a CATALOGUE and --delete, --restore, --list-versions; or --measure")
     if list_versions:
-        return _versions(screen, out)
+        return _versions(screen, out, store)
     report = None
     if catalogue is not None:
         if run is None:
@@ -92,19 +96,20 @@ def index(
             regions=regions,
             delete=ids,
             whole=whole,
+            address=store,
             workers=workers,
             progress=screen.progress,
         )
     elif ids:
-        report = delete_products(out, ids)
+        report = delete_products(out, ids, store)
     elif restore is not None:
-        report = restore_version(out, restore)
+        report = restore_version(out, restore, store)
     shown: dict[str, Any] = {"out": str(out)}
     lines: list[str] = []
     if report is not None:
         shown, lines = shown | report.to_json(), list(report.lines(out))
     if measure:
-        found = _measured(screen, out, run, revision, topics)
+        found = _measured(screen, out, store, run, revision, topics)
         shown, lines = shown | {"measured": found}, [*lines, _measured_line(found)]
     screen.show(shown, lines)
     if report is None or not report.failures:
@@ -140,6 +145,7 @@ def index(
 @click.option("--candidates", default=200, show_default=True, type=click.IntRange(1), help="Of a cascade.")
 @click.option("--raw", is_flag=True, help="Scores as the model gives them, also where the run is calibrated.")
 @click.option("--at-version", type=int, help="Of the index.  [default: the newest]")
+@click.option("--store", metavar="postgresql://…", help=_STORE)
 @click.option("--from", "run", help="The model the index was made with.  [default: where it was then]")
 @click.option("--revision", help="Of an id on the hub.")
 def recall(
@@ -156,6 +162,7 @@ def recall(
     candidates: int,
     raw: bool,
     at_version: int | None,
+    store: str | None,
     run: str | None,
     revision: str | None,
 ) -> int:
@@ -173,7 +180,7 @@ def recall(
     if (out is not None or keep) and (topics is None or out is None):
         raise UsageError("--out FILE goes with --topics FILE, and --keep with both")
     question = Question(threshold, mode, top_k, where, candidates)
-    searcher = open_searcher(index, run, revision, at_version, calibrated=not raw)
+    searcher = open_searcher(index, run, revision, at_version, address=store, calibrated=not raw)
     if mode == "cascade":
         measure_if_unknown(searcher, screen.progress)
     if topics is not None:
@@ -225,10 +232,10 @@ def _summary(answer: Answer) -> str:
     return ", ".join(parts)
 
 
-def _versions(screen: Screen, out: Path) -> int:
+def _versions(screen: Screen, out: Path, store: str | None) -> int:
     from interbert.recall.index import open_index
 
-    versions = open_index(out).versions()
+    versions = open_index(out, store).versions()
     lines = [
         f"{one.number}  {one.created}  {one.products} products, {one.added} added, {one.replaced} replaced, "
         f"{one.deleted} deleted: {one.what}"
@@ -238,11 +245,14 @@ def _versions(screen: Screen, out: Path) -> int:
     return 0
 
 
-def _measured(screen: Screen, out: Path, run: str | None, revision: str | None, topics: Path | None) -> dict[str, Any]:
+def _measured(
+    screen: Screen, out: Path, store: str | None, run: str | None, revision: str | None, topics: Path | None
+) -> dict[str, Any]:
     from interbert.recall.measuring import measure
     from interbert.recall.search import CANDIDATES, open_searcher
 
-    found = measure(open_searcher(out, run, revision), _titles(topics) if topics else None, progress=screen.progress)
+    searcher = open_searcher(out, run, revision, address=store)
+    found = measure(searcher, _titles(topics) if topics else None, progress=screen.progress)
     return found.to_json(CANDIDATES)
 
 
