@@ -90,7 +90,8 @@ def _shop(made: Generate, regions: Extract) -> tuple[Shop, Source]:
         words=6,
         regions=11,
     )
-    return Shop("a model 64 wide, begun at random", pairs, "tiny", "new:tiny", epochs=1), source
+    about = "a model 64 wide, begun at random"
+    return Shop(about, pairs, "tiny", "new:tiny", epochs=1, settings=("batch_size=8",)), source
 
 
 def _tasks(made: Generate, regions: Extract, corpus: Build) -> dict[str, Source]:

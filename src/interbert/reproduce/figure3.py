@@ -56,7 +56,7 @@ def figure3(of: Setting) -> Exhibit:
 def _cells(of: Setting, shop: Shop, size: Size) -> list[Cell]:
     if shop.missing:
         return [Cell(row, size.name, missing=shop.missing) for row in (WITH, WITHOUT, GAIN)]
-    pretrained = replace(of, init=shop.init).pretrained("chinese", recipe=shop.recipe, pairs=shop.pairs)
+    pretrained = replace(of, init=shop.init).pretrained("chinese", shop.settings, recipe=shop.recipe, pairs=shop.pairs)
     ours = _over_seeds(of, shop, "pretrained", pretrained, size)
     without = _over_seeds(of, shop, "not-pretrained", shop.start, size)
     return [

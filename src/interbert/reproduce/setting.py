@@ -62,9 +62,9 @@ class Pairs:
 class Shop:
     """What Figure 3 is made of, beside the data of the task `products`.
 
-    about: the model.  recipe: of pretraining.  init: what it begins with.  start: a model that was not pretrained, as
-    `--from` has it.  epochs: of finetuning on all data, as many more on less.  missing: why it is not there, "" where
-    it is.  notes: below the figure.
+    about: the model.  recipe, settings: of pretraining.  init: what it begins with.  start: a model that was not
+    pretrained, as `--from` has it.  epochs: of finetuning on all data, as many more on less.  missing: why it is not
+    there, "" where it is.  notes: below the figure.
     """
 
     about: str
@@ -72,6 +72,7 @@ class Shop:
     recipe: str
     start: str
     epochs: int
+    settings: tuple[str, ...] = ()
     init: str | None = None
     missing: str = ""
     notes: tuple[str, ...] = ()
