@@ -58,6 +58,9 @@ def serve(
     Until it is stopped: Ctrl-C or SIGTERM answers what was asked, and ends. A change of the index is seen at the next
     request. Needs the extra [serve]; sizes, limits and how it stands behind a proxy are in docs/operations.md.
     """
+    from interbert.recall.service.footprint import bound_footprint
+
+    bound_footprint()
     try:
         from interbert.recall.service.app import make_app
         from interbert.recall.service.live import LiveIndex
