@@ -15,10 +15,11 @@ from PIL import Image
 
 from interbert.batch import Regions, make_batch
 from interbert.config import MATCH_CLASS, ModelConfig
-from interbert.errors import InterbertError
+from interbert.errors import InterbertError, UsageError
 from interbert.model.interbert import InterBert
+from interbert.model.prepared import can_prepare
 from interbert.scoring.calibration import RAW
-from interbert.scoring.scorer import Scorer, TextsCut, load
+from interbert.scoring.scorer import READY_FROM, Scorer, TextsCut, load
 from interbert.text.tokenizer import Tokenizer
 from interbert.vision.extractor import EXTRACTORS, Extractor
 from interbert.vision.provenance import ExtractorInfo
@@ -121,6 +122,24 @@ def test_scores_come_in_the_order_of_the_pairs_whatever_the_batches(scorer: Scor
     assert together.dtype == np.float32
     assert len(set(together.round(4))) == 4
     np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+def test_many_pairs_are_scored_as_few_are(scorer: Scorer) -> None:
+    pairs = [("two red dogs play"[: 4 + at % 13], some_regions(1 + at % 9)) for at in range(READY_FROM)]
+    few = scorer.predict(pairs[:9])
+    np.testing.assert_allclose(scorer.predict(pairs)[:9], few, atol=1e-5)
+
+
+def test_a_lower_precision_gives_nearly_the_same_scores_and_an_unknown_one_is_refused(
+    run: Path, scorer: Scorer
+) -> None:
+    pairs = [("two dogs", some_regions(at)) for at in range(1, 9)]
+    for precision in ("bf16", "int8", "auto"):
+        if precision == "auto" or can_prepare(precision):
+            found = load(run, device="cpu", precision=precision).predict(pairs)
+            np.testing.assert_allclose(found, scorer.predict(pairs), atol=0.1)
+    with pytest.raises(UsageError, match="got 'fp8', wanted one of auto, fp32, bf16, int8"):
+        load(run, device="cpu", precision="fp8")
 
 
 def test_a_path_bytes_a_picture_and_its_regions_give_one_score(scorer: Scorer, picture: Path) -> None:
