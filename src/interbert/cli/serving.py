@@ -23,6 +23,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.argument("index", type=FOLDER)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Which address of this machine; 0.0.0.0 is all.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--store", metavar="postgresql://…", help="The server that has the index.  [default: as INDEX says]")
 @click.option("--images", type=FOLDER, help="What the catalogue's pictures lie in.  [default: where they were]")
 @click.option("--api-keys", type=FILE, help="A file of keys, one a line: only who has one is let in.")
 @click.option("--image-host", "hosts", multiple=True, help="From there pictures are fetched by address; none else.")
@@ -40,6 +41,7 @@ def serve(
     index: Path,
     host: str,
     port: int,
+    store: str | None,
     images: Path | None,
     api_keys: Path | None,
     hosts: tuple[str, ...],
@@ -81,7 +83,7 @@ def serve(
         others=tuple(_other(one) for one in others),
     )
     with bound(host, port) as listening, computing(threads):
-        door = make_app(LiveIndex(index, run, revision, not raw), settings, log_requests=log_requests)
+        door = make_app(LiveIndex(index, run, revision, not raw, store), settings, log_requests=log_requests)
         door.service.prepare()
         address, version = opened(listening), door.service.index.now().version
         screen.show({"address": address, "index_version": version}, [f"open {address}"])

@@ -37,17 +37,22 @@ class WatchedSearcher(Searcher):
 
 
 class LiveIndex:
-    """An index and its model. check: raises where nobody waits for what is computed.
+    """An index and its model. check: raises where nobody waits for what is computed.  address: as of `open_index`.
 
     Raises InterbertError where the folder has no index with products, or its model is not to be found.
     """
 
     def __init__(
-        self, folder: Path, run: str | None = None, revision: str | None = None, calibrated: bool = True
+        self,
+        folder: Path,
+        run: str | None = None,
+        revision: str | None = None,
+        calibrated: bool = True,
+        address: str | None = None,
     ) -> None:
-        self.folder, self._lock = folder, threading.Lock()
+        self.folder, self._address, self._lock = folder, address, threading.Lock()
+        self._store: ProductStore = open_index(folder, address)
         self._mark = _mark(folder)
-        self._store: ProductStore = open_index(folder)
         self.scorer: Scorer = scorer_of(self._store, folder, run, revision, calibrated=calibrated)
         self.model_name = Path(run or self._store.facts.run).name
         self._weights = self._store.facts.weights_sha256
@@ -83,7 +88,7 @@ class LiveIndex:
         mark = _mark(self.folder)
         with self._lock:
             if mark != self._mark:
-                store = open_index(self.folder)
+                store = open_index(self.folder, self._address)
                 if store.facts.weights_sha256 != self._weights:
                     raise UsageError(
                         "it was built anew with another model than the one that answers here; start the service again"

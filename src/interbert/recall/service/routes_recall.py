@@ -45,17 +45,9 @@ def recall_routes(service: Service) -> APIRouter:
     async def recall(request: Request, body: RecallRequest) -> RecallAnswer:
         """The products of a topic, strictly above the threshold, best first."""
         asked = (body.topic, body.threshold, body.mode, body.filter, body.candidates)
-        start, searcher = 0, service.index.now()
-        if body.cursor is not None:
-            cursor = cursors.read(body.cursor, asked)
-            start, searcher = cursor.start, service.index.now(cursor.version)
-        topic = topic_of(searcher, body.topic)
-        filter_of(searcher, body.filter)
-        where = body.filter if body.filter and body.filter.strip() else None
-        question = Question(body.threshold, body.mode, start + body.limit, where, body.candidates)
-        group = (searcher.store, searcher.version, body.mode, where, body.candidates)
-        size = _size(searcher, question)
-        work = Work(f"recall {body.mode}", group, _recalled, (searcher, topic, question), size)
+        cursor = None if body.cursor is None else cursors.read(body.cursor, asked)
+        start = 0 if cursor is None else cursor.start
+        work = await asyncio.to_thread(_work, service, body, cursor)  # an index on a server may take its time
         answer: Answer = await service.done(request, work)
         more = start + len(answer.hits[start:]) < answer.recalled and len(answer.hits) > start
         after = Cursor(answer.index_version, start + body.limit)
@@ -71,7 +63,7 @@ def recall_routes(service: Service) -> APIRouter:
             next_cursor=cursors.written(after, asked) if more else None,
             index_version=answer.index_version,
             seconds=round(answer.seconds, 4),
-            truncated=topic != body.topic,
+            truncated=answer.topic != body.topic,
         )
 
     @router.get("/products")
@@ -115,9 +107,9 @@ def recall_routes(service: Service) -> APIRouter:
     @router.get("/products/{id:path}/explain")
     async def explain(request: Request, id: str, topic: Annotated[TopicText, Query()]) -> ExplainAnswer:
         """Which words of a topic and which regions of a product's picture carried the score."""
-        searcher = service.index.now()
+        searcher = await asyncio.to_thread(service.index.now)
         read = topic_of(searcher, topic)
-        found = product_of(searcher, id_of(id))
+        found = await asyncio.to_thread(product_of, searcher, id_of(id))
         regions = await asyncio.to_thread(regions_of, searcher, found)
         work = Work("explain", object(), _explained, (searcher, read, regions))
         why: Explanation = await service.done(request, work)
@@ -131,6 +123,18 @@ def recall_routes(service: Service) -> APIRouter:
         return ProductAnswer(**card.model_dump(), index_version=searcher.version)
 
     return router
+
+
+def _work(service: Service, body: RecallRequest, cursor: Cursor | None) -> Work:
+    """What is to be computed. Raises ServiceError where it cannot be asked."""
+    searcher = service.index.now(None if cursor is None else cursor.version)
+    topic = topic_of(searcher, body.topic)
+    filter_of(searcher, body.filter)
+    where = body.filter if body.filter and body.filter.strip() else None
+    top_k = body.limit + (0 if cursor is None else cursor.start)
+    question = Question(body.threshold, body.mode, top_k, where, body.candidates)
+    group = (searcher.store, searcher.version, body.mode, where, body.candidates)
+    return Work(f"recall {body.mode}", group, _recalled, (searcher, topic, question), _size(searcher, question))
 
 
 def _recalled(asked: Sequence[Asked]) -> Iterator[Answer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def score_routes(service: Service, pictures: Pictures | None = None) -> APIRoute
         sides = {"query": body.query, **documents}
         texts = {param: side.text for param, side in sides.items() if side.text is not None}
         seen = {param: side for param, side in sides.items() if side.is_picture}
-        searcher = service.index.now()
+        searcher = await asyncio.to_thread(service.index.now)
         regions = await pictures.regions(request, searcher, seen, uploads)
         by_text = body.query.text is not None
         pairs = [("query", param) if by_text else (param, "query") for param in documents]
@@ -97,7 +98,7 @@ def score_routes(service: Service, pictures: Pictures | None = None) -> APIRoute
 
     async def scored(request: Request, body: ScoreRequest, uploads: Mapping[str, bytes]) -> ScoreAnswer:
         params = [f"pairs.{at}" for at in range(len(body.pairs))]
-        searcher = service.index.now()
+        searcher = await asyncio.to_thread(service.index.now)
         seen = {param: pair.picture for param, pair in zip(params, body.pairs, strict=True)}
         regions = await pictures.regions(request, searcher, seen, uploads)
         texts = {param: pair.text for param, pair in zip(params, body.pairs, strict=True)}

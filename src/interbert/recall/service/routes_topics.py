@@ -53,9 +53,9 @@ def topic_routes(service: Service) -> APIRouter:
     @router.put("/{name:path}")
     async def put(request: Request, name: str, body: TopicRequest) -> TopicAnswer:
         """Keeps a topic with what is recalled for it now; reviews stay."""
-        searcher = service.index.now()
+        searcher = await asyncio.to_thread(service.index.now)
         topic_of(searcher, body.title)
-        filter_of(searcher, body.filter)
+        await asyncio.to_thread(filter_of, searcher, body.filter)
         try:
             asked = Topic(id_of(name), body.title, body.sub_title, body.threshold, body.filter, body.limit)
         except UsageError as error:
