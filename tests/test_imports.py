@@ -19,7 +19,8 @@ LEFT_TO_RIGHT = [
     {"training", "weights", "corpus"},
     {"model", "vision", "text"},
     {"batch", "config", "settings"},
-    {"metrics", "vision.boxes", "vision.provenance", "files", "errors", "webpage", "workers", "draws", "sqlite_file"},
+    {"metrics", "vision.boxes", "vision.provenance", "files", "errors", "webpage"}
+    | {"workers", "cluster", "draws", "sqlite_file"},
 ]
 MODEL_MAY_IMPORT = {"torch", "batch", "config", "errors", "vision.boxes", "model"}
 SAVING_MAY_IMPORT = MODEL_MAY_IMPORT | {"huggingface_hub", "safetensors", "files"}  # model/pretrained.py, and it alone

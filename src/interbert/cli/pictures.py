@@ -60,6 +60,7 @@ def sample(screen: Screen, folder: Path) -> None:
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="What else the extractor has.")
 @click.option("--workers", type=click.IntRange(0), help="Processes; 0 is none but this.  [default: one a core]")
 @click.option("--mirrored", is_flag=True, help="Also the regions of each picture flipped left to right.")
+@click.option("--on", metavar="ray|ray://HOST:PORT", help="In place of --workers: a Ray cluster, see docs/scale.md.")
 def extract(
     screen: Screen,
     images: Path,
@@ -73,6 +74,7 @@ def extract(
     settings: tuple[str, ...],
     workers: int | None,
     mirrored: bool,
+    on: str | None,
 ) -> int:
     """Find the regions of every picture.
 
@@ -85,6 +87,8 @@ def extract(
     from interbert.settings import read_pairs
     from interbert.vision.extractor import Extractor, extract_images, image_sources
 
+    if on and workers is not None:
+        raise UsageError("--workers are processes of this machine, --on a cluster; give one of them")
     if download and kind != "products":
         raise UsageError("--download is of --format products: other lists name files")
     given = read_pairs(settings)
@@ -101,7 +105,7 @@ def extract(
         sources, not_fetched = _of_catalogue(images, columns, download, screen.progress)
     else:
         sources = image_sources(images)
-    report = extract_images(sources, made, out, workers=workers, progress=screen.progress, mirrored=mirrored)
+    report = extract_images(sources, made, out, workers=workers, progress=screen.progress, mirrored=mirrored, on=on)
     lines = [f"{out}: {report.done} pictures extracted, {report.already_there} were there already"]
     if report.failed:
         lines.append(f"{len(report.failed)} could not be read; see {out}/failures.jsonl")

@@ -146,6 +146,7 @@ def index(
 @click.option("--raw", is_flag=True, help="Scores as the model gives them, also where the run is calibrated.")
 @click.option("--at-version", type=int, help="Of the index.  [default: the newest]")
 @click.option("--store", metavar="postgresql://…", help=_STORE)
+@click.option("--on", metavar="ray|ray://HOST:PORT", help="Score on the machines of a Ray cluster, see docs/scale.md.")
 @click.option("--from", "run", help="The model the index was made with.  [default: where it was then]")
 @click.option("--revision", help="Of an id on the hub.")
 def recall(
@@ -163,6 +164,7 @@ def recall(
     raw: bool,
     at_version: int | None,
     store: str | None,
+    on: str | None,
     run: str | None,
     revision: str | None,
 ) -> int:
@@ -172,6 +174,7 @@ def recall(
     category = 'shoes' and (price < 300 or brand in ('a', 'b')) and not title like '%used%'.
     """
     from interbert.errors import UsageError
+    from interbert.recall.distributed import open_cluster_searcher
     from interbert.recall.measuring import measure_if_unknown
     from interbert.recall.search import Question, open_searcher
 
@@ -180,7 +183,10 @@ def recall(
     if (out is not None or keep) and (topics is None or out is None):
         raise UsageError("--out FILE goes with --topics FILE, and --keep with both")
     question = Question(threshold, mode, top_k, where, candidates)
-    searcher = open_searcher(index, run, revision, at_version, address=store, calibrated=not raw)
+    if on is None:
+        searcher = open_searcher(index, run, revision, at_version, address=store, calibrated=not raw)
+    else:
+        searcher = open_cluster_searcher(on, index, run, revision, at_version, address=store, calibrated=not raw)
     if mode == "cascade":
         measure_if_unknown(searcher, screen.progress)
     if topics is not None:

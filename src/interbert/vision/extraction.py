@@ -13,11 +13,12 @@ import multiprocessing
 import os
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from interbert.batch import Regions
+from interbert.cluster import check_place, in_order, results
 from interbert.errors import InterbertError
 from interbert.files import whole_file
 from interbert.vision.images import ImageError, open_image, perceptual_hash
@@ -68,12 +70,14 @@ def extract_images(
     workers: int | None = None,
     progress: bool = True,
     mirrored: bool = False,
+    on: str | None = None,
 ) -> ExtractionReport:
     """Adds the regions of all `sources` to the store in `out`, except of those that are in it already.
 
     workers: processes of one thread each; 0 is this process alone; None is one for each core, or 0 for a few pictures.
     progress: pictures a second and the time left on stderr, where that is a terminal.
     mirrored: also stores each picture flipped left to right, under its id with "@mirrored" after it.
+    on: the machines of a Ray cluster, "ray" or "ray://HOST:PORT", in place of `workers`; they read the same paths.
     Failures are also written to `out`/failures.jsonl. On Ctrl-C what is done is kept and KeyboardInterrupt goes on.
     Raises InterbertError for no pictures or duplicate ids, and where the extractor or the store cannot be used.
     """
@@ -84,10 +88,12 @@ def extract_images(
     with RegionStore.writer(out, extractor.info) as writer:
         tasks = [task for source in sources if (task := _task(source, writer, mirrored)).views]
         already_there = len(sources) - len(tasks)
+        if on is not None:
+            check_place(on)
         if workers is None:
             workers = 0 if len(tasks) < _FEW else len(os.sched_getaffinity(0))
         workers = min(workers, len(tasks))
-        if workers:
+        if workers and on is None:
             log.info("%s, in %d processes", extractor.about(), workers)
         with (
             tqdm(
@@ -98,9 +104,9 @@ def extract_images(
                 disable=None if progress else True,
             ) as bar,
             run.failures_written(),
-            closing(_results(tasks, extractor, workers)) as results,
+            closing(_cluster_results(on, tasks, extractor) if on else _results(tasks, extractor, workers)) as done,
         ):
-            for result in results:
+            for result in done:
                 run.take(result, writer)
                 bar.update()
     return ExtractionReport(run.done, already_there, run.failed)
@@ -218,6 +224,25 @@ def _results(tasks: Sequence[_Task], extractor: Extractor, workers: int) -> Gene
             at += 1
 
 
+@dataclass(frozen=True)
+class _Beginning:
+    """What a process of a cluster begins with."""
+
+    extractor: Extractor
+
+    def begin(self) -> Callable[[_Task], _Result]:
+        return partial(_extracted, self.extractor)
+
+
+def _cluster_results(on: str, tasks: Sequence[_Task], extractor: Extractor) -> Generator[_Result]:
+    """One for each task, in order. Paths are made absolute: other machines have other working folders."""
+    placed = [replace(task, source=replace(task.source, path=task.source.path.absolute())) for task in tasks]
+    found = in_order(results(on, _Beginning(extractor), placed, _killed)) if placed else iter(())
+    for task, result in zip(tasks, found, strict=True):
+        info = result.info and replace(result.info, source=readable(task.source.path))
+        yield replace(result, source=task.source, info=info)
+
+
 def _pool_results(tasks: Sequence[_Task], extractor: Extractor, workers: int) -> Iterator[_Result]:
     pool = _pool(extractor, workers)
     ahead: deque[Future[_Result]] = deque()
@@ -237,7 +262,11 @@ def _alone(task: _Task, extractor: Extractor) -> _Result:
     try:
         return next(_pool_results([task], extractor, 1))
     except BrokenProcessPool:
-        return _Result(task.source, failure="the process that read it was killed; leave the picture out")
+        return _killed(task)
+
+
+def _killed(task: _Task) -> _Result:
+    return _Result(task.source, failure="the process that read it was killed; leave the picture out")
 
 
 def _pool(extractor: Extractor, workers: int) -> ProcessPoolExecutor:
