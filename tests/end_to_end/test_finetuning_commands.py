@@ -132,6 +132,7 @@ def test_a_pretrained_run_ranks_the_same_pictures_as_zero_shot(place: Path, caps
         ("retrieval", ["--submission", "a.csv"], "--submission: retrieval has no use for it, only vqa, vcr"),
         ("vqa", ["--queries", "3"], "--queries: vqa has no use for it, only pretraining, retrieval"),
         ("cola", ["--store", "regions"], "--store: cola has no use for it, only vqa, vcr"),
+        ("retrieval", ["--set", "pool=30"], "--set: retrieval has no use for it, only products"),
         ("vcr", ["--revision", "main"], "--revision: vcr has no use for it, only pretraining"),
     ],
 )
