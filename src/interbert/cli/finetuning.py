@@ -63,7 +63,7 @@ store_option = click.option("--store", type=FOLDER, help="The region store, for 
 @click.option(
     "--hard-negatives",
     is_flag=True,
-    help="retrieval: of the negatives, two are mined anew each epoch.",
+    help="retrieval, products: of the negatives, two are mined anew each epoch.",
 )
 @click.option("--seeds", type=click.IntRange(1), help="So many runs, OUT/seed-0 and on, with mean and spread.")
 @click.option("--config", "config_file", type=FILE, help="A TOML file of settings that differ from the recipe.")
