@@ -18,8 +18,6 @@ import pytest
 from recall_helpers import indexed, shop
 from service_helpers import process, slow
 
-from interbert import cli
-
 ASKED = {"topic": "a red dog", "threshold": 0}
 PATIENCE = 60.0
 
@@ -176,11 +174,3 @@ def test_more_than_can_wait_are_told_to_come_again(held: str) -> None:
     for asking in (first, second):
         asking.join(PATIENCE)
         assert asking.answer.status_code == 503
-
-
-def test_a_port_that_is_taken_is_one_sentence(index: Path, held: str, capfd: pytest.CaptureFixture[str]) -> None:
-    port = str(urlsplit(held).port)
-    assert cli.run(["serve", str(index / "index"), "--port", port]) == 1
-    said = capfd.readouterr().err
-    assert said.count("\n") == 1
-    assert f"127.0.0.1:{port} cannot be listened on" in said

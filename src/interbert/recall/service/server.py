@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import ExitStack
 from types import FrameType
 from typing import Any
 
@@ -113,9 +114,11 @@ def bound(host: str, port: int) -> socket.socket:
     """A socket for the service to listen on. port: 0 takes one that is free. Raises InterbertError."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
+        with ExitStack() as closing:
+            listening = closing.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            closing.pop_all()
     except OSError as error:
         raise InterbertError(
             f"{host}:{port} cannot be listened on ({error.strerror or error}); give another --port or --host"
