@@ -122,7 +122,7 @@ def test_what_the_work_says_comes_back_as_it_is(cluster: Any, tmp_path: Path) ->
 def test_a_cluster_that_is_not_there_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = pictures(tmp_path / "images", 2)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    with pytest.raises(InterbertError, match="no cluster at 'ray'"):
+    with pytest.raises(InterbertError, match="no cluster at '127.0.0.1:1' .*mend --on or RAY_ADDRESS"):
         extract_images(sources, Corner(), tmp_path / "out", on="ray", progress=False)
 
 

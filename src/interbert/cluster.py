@@ -8,6 +8,7 @@ lost machine was working on is given to another one.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from interbert.errors import InterbertError, UsageError
 
 EXTRA = "pip install 'interbert[ray]'"
 AGAIN = 5  # times that an item whose process was killed is tried again
+_ANSWER_SECONDS = 10.0
 _AHEAD = 3  # items a processor has waiting
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DEDUP_LOGS": "0"}
 
@@ -45,13 +47,14 @@ def connected(on: str) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    where = {"address": on} if on != "ray" else {}
-    own = {} if where or os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
+    address = on if on != "ray" else os.environ.get("RAY_ADDRESS") or "local"
+    own = {"include_dashboard": False} if address == "local" else {}
+    _check_reachable(address)
     try:
-        ray.init(**where, **own, logging_level="ERROR", log_to_driver=False)
+        ray.init(address, **own, logging_level="ERROR", log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         what = str(error).strip().splitlines()
-        raise InterbertError(f"no cluster at '{on}' ({what[0] if what else type(error).__name__})") from error
+        raise InterbertError(f"no cluster at '{address}' ({what[0] if what else type(error).__name__})") from error
     try:
         yield
     finally:
@@ -103,6 +106,17 @@ def in_order(found: Iterator[tuple[int, Any]]) -> Iterator[Any]:
         while next_one in early:
             yield early.pop(next_one)
             next_one += 1
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself ends the process where nobody answers."""
+    host, mark, port = address.removeprefix("ray://").partition("/")[0].rpartition(":")
+    if not mark:  # auto, local
+        return
+    try:
+        socket.create_connection((host, int(port)), _ANSWER_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise InterbertError(f"no cluster at '{address}' ({error}); start one, or mend --on or RAY_ADDRESS") from error
 
 
 def _taken(ray: Any, done: Any) -> Any:
