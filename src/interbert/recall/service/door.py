@@ -75,8 +75,8 @@ class Door:
 
     def _check(self, scope: Scope) -> None:
         """Raises ServiceError for what goes no further. Nothing of the body is read yet."""
-        settings, headers, path = self.service.settings, Headers(scope=scope), scope["path"]
         _decode_slashes(scope)
+        settings, headers, path = self.service.settings, Headers(scope=scope), scope["path"]
         if settings.key_digests and path not in OPEN and not path.startswith("/page/"):
             _check_key(headers.get("authorization", ""), settings.key_digests)
         if self._open > settings.max_at_once and path not in ("/health", "/ready"):
