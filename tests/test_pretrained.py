@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,3 +84,14 @@ def test_an_unknown_field_of_a_configuration_is_refused_with_the_nearest(model: 
     config.write_text(config.read_text().replace('"heads"', '"headz"'))
     with pytest.raises(UsageError, match="did you mean 'heads'"):
         InterBert.from_pretrained(tmp_path)
+
+
+def test_loading_draws_no_weights_and_does_not_import_the_compiler(tmp_path: Path) -> None:
+    InterBert(preset("tiny")).save_pretrained(tmp_path)
+    code = (
+        "import sys, torch; from interbert.model.interbert import InterBert; before = torch.get_rng_state()\n"
+        f"InterBert.from_pretrained({str(tmp_path)!r})\n"
+        "assert torch.equal(before, torch.get_rng_state())\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603

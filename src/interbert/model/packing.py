@@ -38,7 +38,7 @@ class Packed:
     def split(self, rows: Tensor, wanted: int | None = None) -> tuple[Tensor, ...]:
         """Rows of the first `wanted` positions, sequence by sequence."""
         lengths = self.lengths if wanted is None else self.valid[:, :wanted].sum(1).tolist()
-        return rows.split(lengths)
+        return torch.split(rows, lengths)
 
 
 def attend(
@@ -50,7 +50,7 @@ def attend(
     """
     mixed = []
     for query, key, value in zip(queries, keys, values, strict=True):
-        q, k, v = (rows.unflatten(1, (heads, -1)).transpose(0, 1) for rows in (query, key, value))
+        q, k, v = (rows.view(len(rows), heads, rows.shape[1] // heads).transpose(0, 1) for rows in (query, key, value))
         weights = torch.softmax(torch.bmm(q * q.shape[-1] ** -0.5, k.transpose(1, 2)), -1)
         if dropout_p:
             weights = dropout(weights, dropout_p)

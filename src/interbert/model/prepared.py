@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from interbert.model.interbert import InterBert
 from interbert.model.layers import Layer
+from interbert.model.unfilled import unfilled
 
 ROWS = 1024  # of a matrix that the layout is chosen for
 KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.bfloat16}  # what is between the products
 BLOCK = 1 << 16  # numbers that become bytes at once: they stay in the cache
-GELU, NOTHING = ("gelu", [], "none"), ("none", [], "")
+GELU: tuple[Any, ...] = ("gelu", [], "none")
+NOTHING: tuple[Any, ...] = ("none", [], "")
 
 
 def can_prepare(precision: str) -> bool:
@@ -32,7 +34,7 @@ def prepared(model: InterBert, precision: str) -> InterBert:
     not to be saved.
     """
     kind = KINDS[precision]
-    with torch.device("meta"):
+    with unfilled():
         made = InterBert(model.config)
     made.load_state_dict(model.state_dict(), assign=True)
     for stream in (made.interaction, made.text_stream, made.image_stream):
@@ -91,7 +93,7 @@ def _bytes(rows: Tensor, scale: float, zero: int) -> Tensor:
     found = torch.empty(rows.shape, dtype=torch.int8)  # torch converts to it several times as fast as to uint8
     offset = torch.tensor(float(zero - 128))
     height = max(1, BLOCK // (rows[0].numel() or 1)) if len(rows) else 1
-    for part, to in zip(rows.split(height), found.split(height), strict=True):
+    for part, to in zip(torch.split(rows, height), torch.split(found, height), strict=True):
         to.copy_(torch.add(offset, part.float(), alpha=1 / scale).round_())
     return found.view(torch.uint8).bitwise_xor_(128)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 from safetensors import SafetensorError
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from interbert.config import ModelConfig
 from interbert.errors import InterbertError
 from interbert.files import whole_file, write_json
+from interbert.model.unfilled import unfilled
 
 CONFIG, WEIGHTS, CARD_FILE = "config.json", "model.safetensors", "README.md"
 COMPANIONS = ("tokenizer.json", "extractor.json", "heads.safetensors", CARD_FILE)  # where a model has them
@@ -200,7 +201,7 @@ class Pretrained(
             if not path.is_file():
                 raise InterbertError(f"'{model_id}' has no {path.name}; wanted a folder that save_pretrained wrote")
         sizes = ModelConfig.from_json(json.loads(config.read_text(encoding="utf-8")))
-        with torch.device("meta" if strict else "cpu"):  # every weight comes from the file: none is drawn first
+        with unfilled() if strict else nullcontext():  # every weight comes from the file: none is drawn first
             model = cls(sizes)
         try:
             model.load_state_dict(_as_float32(load_file(weights, device=map_location)), strict=strict, assign=strict)
