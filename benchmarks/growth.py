@@ -139,7 +139,7 @@ def main() -> None:
         plotted(name, points, WIDTH * (at % 2), HEIGHT * (at // 2)) for at, (name, points) in enumerate(found.items())
     ]
     with whole_file(options.out) as file:
-        file.write(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH} {2 * HEIGHT}" role="img">'
+        file.write(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH + 16} {2 * HEIGHT}" role="img">'
                    f"<style>{STYLE}</style>{''.join(plots)}</svg>\n")  # fmt: skip
     slopes = {name: round(slope(points), 2) for name, points in found.items()}
     print(json.dumps({"preset": options.preset, "precision": precision, "seconds": found, "last_slope": slopes}))

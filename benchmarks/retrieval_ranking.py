@@ -16,6 +16,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +30,7 @@ from interbert.config import preset
 from interbert.model.interbert import InterBert
 from interbert.model.matching import margin
 from interbert.tasks.ranking import PAIRS_AT_ONCE, Stripe
+from interbert.training.inference import ready
 from interbert.training.precision import autocast, chosen_precision, fast_matmul
 
 CPU = torch.device("cpu")
@@ -46,6 +48,14 @@ def padded(words: NDArray[np.int64], regions: Regions) -> Batch:
         more = [0, 0] * (tensor.ndim - 2) + [0, length - tensor.shape[1]]
         setattr(batch, name, torch.nn.functional.pad(tensor, more))
     return batch
+
+
+def padding_kept(model: InterBert) -> InterBert:
+    """A copy with padding in every layer's work."""
+    kept = deepcopy(model)
+    for stream in (kept.interaction, kept.text_stream, kept.image_stream):
+        stream.packs = False
+    return kept
 
 
 def pair_by_pair(model: InterBert, texts: list[NDArray[np.int64]], pictures: list[Regions]) -> Scored:
@@ -100,14 +110,15 @@ def main() -> None:
     lengths = [LENGTHS[at % len(LENGTHS)] for at in range(given.texts)]
     texts = [np.array([101, *random.integers(1000, 20000, length - 2), 102]) for length in lengths]
     pictures = [drawn_regions(random, 90, 100, FEATURES) for _ in range(given.pictures)]
-    one, ours = pair_by_pair(model, texts, pictures), in_stripes(model, texts, pictures)
+    one, ours = pair_by_pair(padding_kept(model), texts, pictures), in_stripes(ready(model, "fp32"), texts, pictures)
     contestants: dict[str, tuple[Scored, str, bool]] = {
         "pair by pair, float32 as it comes": (one, "fp32", False),
         "pair by pair, float32": (one, "fp32", True),
         "ranking, float32": (ours, "fp32", True),
     }
     if chosen_precision("auto", CPU) == "bf16":
-        contestants |= {"pair by pair, bfloat16": (one, "bf16", True), "ranking, bfloat16": (ours, "bf16", True)}
+        rounded = in_stripes(ready(model, "bf16"), texts, pictures)  # which rounds by itself
+        contestants |= {"pair by pair, bfloat16": (one, "bf16", True), "ranking, bfloat16": (rounded, "fp32", True)}
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
     found: dict[str, NDArray[np.float32]] = {}
     for _ in range(given.rounds):
