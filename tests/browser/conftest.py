@@ -65,8 +65,6 @@ def page(open_page: Callable[..., Any], shop: Shop) -> Any:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     here = sorted((item for item in items if item.path.parent.name == "browser"), key=lambda item: item.nodeid)
-    for item in here:
-        item.add_marker(pytest.mark.xdist_group("browser"))
     if here and (missing := _missing()):  # one of them stays, and says it for all
         here[0].add_marker(pytest.mark.skip(reason=f"the browser tests did not run: there is no {missing}"))
         config.hook.pytest_deselected(items=here[1:])
