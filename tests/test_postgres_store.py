@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from postgres_helpers import ON_ONE_WORKER, PostgresServer
+from postgres_helpers import PostgresServer
 from pretraining_helpers import EXTRACTOR, random_regions
 from product_store_helpers import FACTS, KINDS, SIZE, filled_store, ids_at, products
 
@@ -24,7 +24,6 @@ from interbert.recall.store import Product, ProductStore
 from interbert.vision.store import RegionStore
 
 pytest.importorskip("psycopg")
-pytestmark = ON_ONE_WORKER
 
 KILLED_WHILE_WRITING = """
 import sys

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from postgres_helpers import ON_ONE_WORKER
 from pretraining_helpers import EXTRACTOR, random_regions
 from product_store_helpers import KINDS, SIZE, VECTORS, filled_store, ids_at, products
 
@@ -20,7 +19,7 @@ from interbert.recall.store import Product, ProductStore
 from interbert.vision.store import RegionStore
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=ON_ONE_WORKER)])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ProductStore]:
     address = request.getfixturevalue("postgres").address() if request.param == "postgresql" else None
     made = filled_store(tmp_path / "index", address)

@@ -9,7 +9,6 @@ import pytest
 from browser_helpers import focused, says
 from fake_shop import Answer, Shop, serving
 
-pytestmark = pytest.mark.xdist_group("browser")  # one process, one browser at a time
 Open = Callable[..., Any]
 
 

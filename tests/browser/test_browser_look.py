@@ -10,7 +10,6 @@ import pytest
 from browser_helpers import focused, says, search
 from fake_shop import PAGE, Answer, Shop, serving
 
-pytestmark = pytest.mark.xdist_group("browser")  # one process, one browser at a time
 Open = Callable[..., Any]
 
 LIGHT = """(colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)

@@ -8,8 +8,6 @@ import pytest
 from browser_helpers import focused, says, search
 from fake_shop import Answer, Shop
 
-pytestmark = pytest.mark.xdist_group("browser")  # one process, one browser at a time
-
 
 @pytest.fixture
 def opened(page: Any) -> Any:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from browser_helpers import focused, says, search, slide
 from fake_shop import Answer, Shop, serving
 
-pytestmark = pytest.mark.xdist_group("browser")  # one process, one browser at a time
 Open = Callable[..., Any]
 
 

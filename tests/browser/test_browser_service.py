@@ -22,7 +22,6 @@ from interbert.recall.topics import Topic, open_topics
 from interbert.vision.provenance import ImageInfo
 from interbert.vision.store import RegionStore
 
-pytestmark = pytest.mark.xdist_group("browser")  # one process, one browser at a time
 Open = Callable[..., Any]
 COUNT = 12
 MARKUP = "<script>document.title = 'owned'</script>"

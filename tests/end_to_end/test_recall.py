@@ -100,9 +100,7 @@ def test_topics_are_kept_reviewed_and_exported(
     assert [(pair["product"], pair["label"]) for pair in pairs] == [("1f414", 1), ("1f427", 1), ("1f347", 0)]
 
 
-def test_many_reviews_calibrate_the_run(
-    place: tuple[Path, dict[str, int]], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_many_reviews_calibrate_the_run(place: tuple[Path, dict[str, int]], capsys: pytest.CaptureFixture[str]) -> None:
     folder, _ = place
     index, out = folder / "index", folder / "many.jsonl"
     names = [one["topic"]["name"] for one in answer(capsys, "topics", index)["topics"]]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from postgres_helpers import ON_ONE_WORKER, PostgresServer
+from postgres_helpers import PostgresServer
 from recall_helpers import shop
 
 from interbert import cli
@@ -29,7 +29,6 @@ def scale() -> Any:
     return module
 
 
-@ON_ONE_WORKER
 def test_every_command_of_the_page_runs(
     postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
