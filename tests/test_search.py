@@ -159,6 +159,15 @@ def test_scores_are_remembered_by_picture(place: Path, computed: list[int]) -> N
     assert scores_of(answers[0]) == pytest.approx(scores_of(first))
 
 
+def test_scores_are_remembered_for_each_precision(place: Path) -> None:
+    exact = scores_of(open_searcher(place / "index").recall("a precise cat", EVERY))
+    rounded = scores_of(open_searcher(place / "index", precision="bf16").recall("a precise cat", EVERY))
+    assert exact.keys() == rounded.keys()
+    off = [abs(exact[id] - rounded[id]) for id in exact]
+    assert 0 < max(off) < 0.05
+    assert scores_of(open_searcher(place / "index").recall("a precise cat", EVERY)) == exact
+
+
 def test_what_was_scored_is_remembered_also_where_nobody_waits(
     place: Path, computed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from interbert.cli.screen import Screen, verb
+from interbert.cli.screen import Screen, precision_option, verb
 
 IN_PART = 3
 FOLDER = click.Path(path_type=Path)
@@ -15,13 +15,6 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 _run = click.option("--from", "run", required=True, help="A run's folder, or an id on the Hugging Face hub.")
 _revision = click.option("--revision", help="Of an id on the hub.")
-_precision = click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16", "int8"]),
-    default="fp32",
-    show_default=True,
-    help="Of products. auto: of fp32 and bf16 the faster, as doctor measured; int8 rounds most.",
-)
 _raw = click.option("--raw", is_flag=True, help="Scores as the model gives them, also where the run is calibrated.")
 
 
@@ -37,7 +30,7 @@ _raw = click.option("--raw", is_flag=True, help="Scores as the model gives them,
 @_run
 @_revision
 @_raw
-@_precision
+@precision_option
 def score(
     screen: Screen, text: str, images: tuple[Path, ...], run: str, revision: str | None, raw: bool, precision: str
 ) -> None:
@@ -64,7 +57,7 @@ def score(
 @_run
 @_revision
 @_raw
-@_precision
+@precision_option
 @click.option("--top-k", type=click.IntRange(1), help="Only the best so many.  [default: all]")
 def rank(
     screen: Screen,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from interbert.cli.screen import Screen, plain, verb
+from interbert.cli.screen import Screen, plain, precision_option, verb
 
 if TYPE_CHECKING:
     from interbert.recall.search import Answer, Question, Searcher
@@ -143,6 +143,7 @@ def index(
     help="Every product gets the full score, or the best --candidates by pictures and topic read alone.",
 )
 @click.option("--candidates", default=200, show_default=True, type=click.IntRange(1), help="Of a cascade.")
+@precision_option
 @click.option("--raw", is_flag=True, help="Scores as the model gives them, also where the run is calibrated.")
 @click.option("--at-version", type=int, help="Of the index.  [default: the newest]")
 @click.option("--store", metavar="postgresql://…", help=_STORE)
@@ -161,6 +162,7 @@ def recall(
     where: str | None,
     mode: Literal["exact", "cascade"],
     candidates: int,
+    precision: str,
     raw: bool,
     at_version: int | None,
     store: str | None,
@@ -184,9 +186,13 @@ def recall(
         raise UsageError("--out FILE goes with --topics FILE, and --keep with both")
     question = Question(threshold, mode, top_k, where, candidates)
     if on is None:
-        searcher = open_searcher(index, run, revision, at_version, address=store, calibrated=not raw)
+        searcher = open_searcher(
+            index, run, revision, at_version, address=store, calibrated=not raw, precision=precision
+        )
     else:
-        searcher = open_cluster_searcher(on, index, run, revision, at_version, address=store, calibrated=not raw)
+        searcher = open_cluster_searcher(
+            on, index, run, revision, at_version, address=store, calibrated=not raw, precision=precision
+        )
     if mode == "cascade":
         measure_if_unknown(searcher, screen.progress)
     if topics is not None:

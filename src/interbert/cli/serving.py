@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from interbert.cli.screen import Screen, verb
+from interbert.cli.screen import Screen, precision_option, verb
 
 FOLDER = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -33,6 +33,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--time-limit", default=30.0, show_default=True, type=click.FloatRange(0.1), help="Seconds a request.")
 @click.option("--threads", type=click.IntRange(1), help="That compute.  [default: one a core]")
 @click.option("--log-requests", is_flag=True, help="A line of JSON on stderr for each, without what was asked.")
+@precision_option
 @click.option("--raw", is_flag=True, help="Scores as the model gives them, also where the run is calibrated.")
 @click.option("--from", "run", help="The model the index was made with.  [default: where it was then]")
 @click.option("--revision", help="Of an id on the hub.")
@@ -51,6 +52,7 @@ def serve(
     time_limit: float,
     threads: int | None,
     log_requests: bool,
+    precision: str,
     raw: bool,
     run: str | None,
     revision: str | None,
@@ -83,7 +85,7 @@ def serve(
         others=tuple(_other(one) for one in others),
     )
     with bound(host, port) as listening, computing(threads):
-        door = make_app(LiveIndex(index, run, revision, not raw, store), settings, log_requests=log_requests)
+        door = make_app(LiveIndex(index, run, revision, not raw, store, precision), settings, log_requests=log_requests)
         door.service.prepare()
         address, version = opened(listening), door.service.index.now().version
         screen.show({"address": address, "index_version": version}, [f"open {address}"])

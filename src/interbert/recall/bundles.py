@@ -136,7 +136,7 @@ def _head(searcher: Searcher, topic: Topic, base: Question, kept: Topics | None)
         "candidates": asked.candidates if asked.mode == "cascade" else None,
         "dropped": sorted(kept.dropped(topic.name)) if kept else [],
         "index_version": searcher.version,
-        "model": searcher.model_key,
+        "model": searcher.score_key,
         "calibration": _named(searcher.scorer.calibration),
     }
 

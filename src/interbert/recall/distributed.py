@@ -26,11 +26,13 @@ class _Place:
     run: str | None
     revision: str | None
     address: str | None
+    precision: str
 
     def begin(self) -> Callable[[tuple[Sequence[NDArray[np.int64]], NDArray[np.int64]]], NDArray[np.float32]]:
         """Its work: token ids of topics and numbers of pictures in, their margins out."""
         store = open_index(self.folder, self.address)
-        searcher = Searcher(store, scorer_of(store, self.folder, self.run, self.revision, calibrated=False))
+        scorer = scorer_of(store, self.folder, self.run, self.revision, calibrated=False, precision=self.precision)
+        searcher = Searcher(store, scorer)
         return lambda part: searcher._computed(*part)
 
 
@@ -57,12 +59,13 @@ def open_cluster_searcher(
     *,
     address: str | None = None,
     calibrated: bool = True,
+    precision: str = "fp32",
 ) -> ClusterSearcher:
     """As `open_searcher`, with scores computed on `on`: "ray" or "ray://HOST:PORT"."""
     cluster.check_place(on)
-    here = open_searcher(folder, run, revision, version, address=address, calibrated=calibrated)
+    here = open_searcher(folder, run, revision, version, address=address, calibrated=calibrated, precision=precision)
     found = ClusterSearcher(here.store, here.scorer, here.memory, here.version)
     local = run is not None and Path(run).expanduser().is_dir()
-    place = _Place(Path(folder).absolute(), run, revision, address)
+    place = _Place(Path(folder).absolute(), run, revision, address, here.scorer.precision)
     found.on, found.place = on, replace(place, run=str(Path(run).expanduser().absolute())) if local and run else place
     return found

@@ -77,10 +77,11 @@ def scorer_of(
     revision: str | None = None,
     *,
     calibrated: bool = True,
+    precision: str = "fp32",
 ) -> Scorer:
     """The model that an index was made with, from where it was, or from `run`.
 
-    place: the index's folder, which the recorded place may be relative to.  calibrated: as of `load`.
+    place: the index's folder, which the recorded place may be relative to.  calibrated, precision: as of `load`.
     Raises InterbertError where it is not there or has other weights.
     """
     facts = store.facts
@@ -95,7 +96,7 @@ def scorer_of(
             f"the model of index '{place}' is not where it was ({error}); say where with --from"
         ) from error
     _check_weights(facts, sha256_of(folder / "model.safetensors"), place, folder)
-    return load(folder, calibrated=calibrated)
+    return load(folder, calibrated=calibrated, precision=precision)
 
 
 def index_catalogue(

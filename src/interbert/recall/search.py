@@ -134,6 +134,7 @@ class Searcher:
         self.store, self.scorer, self.memory = store, scorer, memory
         self.version = versions[-1].number if version is None else version
         self.model_key = store.facts.weights_sha256
+        self.score_key = self.model_key if scorer.precision == "fp32" else f"{self.model_key} in {scorer.precision}"
 
     def recall(self, topic: str, question: Question | None = None) -> Answer:
         """The products of a topic."""
@@ -283,16 +284,14 @@ class Searcher:
             stripe = Stripe(model, regions, PAIRS_AT_ONCE[self.scorer.device.type])
             margins = stripe.margins(words)
         if not np.isfinite(margins).all():
-            raise InterbertError(
-                "a score is not a finite number; the model's weights or the index's regions are broken"
-            )
+            raise InterbertError("a score is not a finite number; the weights or the index's regions are broken")
         return margins
 
     def _remembered(self, topic: str, pictures: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 [n]: known margins, NaN for the others."""
         found = np.full(len(pictures), np.nan, np.float32)
         if self.memory is not None:
-            there, margins = self.memory.margins(self.model_key, topic)
+            there, margins = self.memory.margins(self.score_key, topic)
             _, mine, theirs = np.intersect1d(pictures, there, assume_unique=True, return_indices=True)
             found[mine] = margins[theirs]
         return found
@@ -304,7 +303,7 @@ class Searcher:
         new = np.isfinite(margins) & ~known
         if self.memory is not None:
             for at in np.flatnonzero(new.any(1)).tolist():
-                self.memory.keep(self.model_key, topics[at], pictures[new[at]], margins[at, new[at]])
+                self.memory.keep(self.score_key, topics[at], pictures[new[at]], margins[at, new[at]])
         return new | known
 
     def _measured(self, question: Question, passed: Selection) -> dict[str, Any] | None:
@@ -369,15 +368,15 @@ def open_searcher(
     *,
     address: str | None = None,
     calibrated: bool = True,
+    precision: str = "fp32",
 ) -> Searcher:
     """The searcher of an index in a folder, with the model it was made with.
 
     run: where that model is now; None: where it was.  version: None is the newest.  address: as of `open_index`.
-    calibrated: as of `load`.
+    calibrated, precision: as of `load`.
     """
-    folder = Path(folder)
-    store = open_index(folder, address)
-    scorer = scorer_of(store, folder, run, revision, calibrated=calibrated)
+    store = open_index(folder := Path(folder), address)
+    scorer = scorer_of(store, folder, run, revision, calibrated=calibrated, precision=precision)
     return Searcher(store, scorer, ScoreMemory(folder / "scores.sqlite"), version)
 
 

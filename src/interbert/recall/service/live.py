@@ -38,6 +38,7 @@ class WatchedSearcher(Searcher):
 
 class LiveIndex:
     """An index and its model. check: raises where nobody waits for what is computed.  address: as of `open_index`.
+    precision: as of `load`.
 
     Raises InterbertError where the folder has no index with products, or its model is not to be found.
     """
@@ -49,11 +50,12 @@ class LiveIndex:
         revision: str | None = None,
         calibrated: bool = True,
         address: str | None = None,
+        precision: str = "fp32",
     ) -> None:
         self.folder, self._address, self._lock = folder, address, threading.Lock()
         self._store: ProductStore = open_index(folder, address)
         self._mark = _mark(folder)
-        self.scorer: Scorer = scorer_of(self._store, folder, run, revision, calibrated=calibrated)
+        self.scorer: Scorer = scorer_of(self._store, folder, run, revision, calibrated=calibrated, precision=precision)
         self.model_name = Path(run or self._store.facts.run).name
         self._weights = self._store.facts.weights_sha256
         self._memory = ScoreMemory(folder / "scores.sqlite")
