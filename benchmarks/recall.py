@@ -11,10 +11,10 @@ and recalls nothing. With it: that index and its model, where recalls mean somet
 the same model in batches of 32 pairs as they come, and pair by pair, both padded to 36 regions and 32 words, which
 is what a cross-encoder of pairs does, by ours and by torch's float32; regions are read inside every clock.
 `cascade`: --products pictures, 200 candidates against all of them; time ratio and the share of the exact best 20 that
-it finds. `many`: so many drawn vectors (never scored exactly: that time is the pairs/s above), the cascade's time. `growth`: products/s of inserting,
-replacing and opening. `attributes`: topics made of the values of these columns, found by pictures (exactly, and by
-cascade) and beside it by BM25 over titles, which the model never sees; see attribute_topics.py. Rounds are interleaved,
-ratios are medians of the rounds' ratios. Prints one JSON object.
+it finds. `many`: so many drawn vectors (never scored exactly: that time is the pairs/s above), the cascade's time.
+`growth`: products/s of inserting, replacing and opening. `attributes`: topics made of the values of these columns,
+found by pictures (exactly, and by cascade) and beside it by BM25 over titles, which the model never sees; see
+attribute_topics.py. Rounds are interleaved, ratios are medians of the rounds' ratios. Prints one JSON object.
 """
 
 from __future__ import annotations
