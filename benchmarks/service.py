@@ -95,23 +95,24 @@ def asking(ids: Sequence[str], where: str | None) -> dict[str, Ask]:
 
 @dataclass
 class Served:
-    """A process that serves. count: of answers so far.  memory: resident MB when so many had come."""
+    """A process that serves. count: of answers so far.  memory: resident MB when as many as a mark had come."""
 
     process: int
     host: str
     port: int
+    marks: Sequence[int]
     count: int = 0
     memory: dict[int, float] = field(default_factory=dict)
 
-    def note(self, marks: Sequence[int]) -> None:
+    def note(self) -> None:
         self.count += 1
-        if self.count in marks:
+        if self.count in self.marks:
             status = Path(f"/proc/{self.process}/status").read_text()
             self.memory[self.count] = int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
 
 
 @contextmanager
-def served(index: Path, batch: int, threads: int) -> Iterator[Served]:
+def served(index: Path, batch: int, threads: int, marks: Sequence[int]) -> Iterator[Served]:
     """`interbert serve` with that batch."""
     options = ["--port", "0", "--batch", str(batch), "--threads", str(threads), "--quiet"]
     command = [sys.executable, "-m", "interbert", "serve", str(index), *options]
@@ -120,7 +121,7 @@ def served(index: Path, batch: int, threads: int) -> Iterator[Served]:
     try:
         assert process.stdout is not None
         place = urlsplit(process.stdout.readline().split()[-1])
-        yield Served(process.pid, str(place.hostname), int(place.port or 0))
+        yield Served(process.pid, str(place.hostname), int(place.port or 0), marks)
     finally:
         process.terminate()
         process.wait(60)
@@ -151,7 +152,7 @@ class Round:
         }
 
 
-async def caller(to: Served, ask: Ask, seed: int, go_on: Callable[[], bool], marks: Sequence[int], seen: Round) -> None:
+async def caller(to: Served, ask: Ask, seed: int, go_on: Callable[[], bool], seen: Round) -> None:
     """Asks and asks again over one connection."""
     draw = random.Random(seed)
     reader, writer = await asyncio.open_connection(to.host, to.port)
@@ -168,19 +169,19 @@ async def caller(to: Served, ask: Ask, seed: int, go_on: Callable[[], bool], mar
         await reader.readexactly(int(length))
         seen.took.append(time.perf_counter() - began)
         seen.statuses[int(answer[9:12])] += 1
-        to.note(marks)
+        to.note()
         if answer[9:12] == b"429":
             await asyncio.sleep(1)
     writer.close()
 
 
-def run(to: Served, ask: Ask, callers: int, go_on: Callable[[float], bool], marks: Sequence[int], seed: int) -> Round:
+def run(to: Served, ask: Ask, callers: int, go_on: Callable[[float], bool], seed: int) -> Round:
     """All callers at once, as long as `go_on` of the seconds since the start."""
 
     async def everybody() -> Round:
         seen, began = Round(0, [], Counter()), time.perf_counter()
         still = lambda: go_on(time.perf_counter() - began)  # noqa: E731
-        await asyncio.gather(*(caller(to, ask, seed * 1000 + one, still, marks, seen) for one in range(callers)))
+        await asyncio.gather(*(caller(to, ask, seed * 1000 + one, still, seen) for one in range(callers)))
         seen.seconds = time.perf_counter() - began
         return seen
 
@@ -191,7 +192,7 @@ def compared(together: Served, alone: Served, ask: Ask, given: argparse.Namespac
     """Rounds of one kind on both, and the ratio of their throughputs."""
     seconds = given.seconds / 4 / ROUNDS
     rounds = [
-        [run(one, ask, given.callers, lambda since: since < seconds, (), 100 * seed + at) for one in (together, alone)]
+        [run(one, ask, given.callers, lambda since: since < seconds, 100 * seed + at) for one in (together, alone)]
         for at in range(ROUNDS)
     ]
     ratios = sorted(first.per_second / max(second.per_second, 1e-9) for first, second in rounds)
@@ -227,16 +228,16 @@ def main() -> None:
         index = given.index or drawn_index(folder, given.preset, given.products)
         store = open_index(index)
         asks = asking(sorted(store.ids(store.versions()[-1].number)), None if given.index else f"place < {RECALLED}")
-        together = stack.enter_context(served(index, 32, given.threads))
-        alone = stack.enter_context(served(index, 1, given.threads))
+        together = stack.enter_context(served(index, 32, given.threads, marks))
+        alone = stack.enter_context(served(index, 1, given.threads, ()))
         for kind in KINDS:  # to warm both up
             for one in (together, alone):
-                run(one, asks[kind], 4, lambda since: since < 0.5, marks, 1)
-        mixed = run(together, asks["mixed"], given.callers, lambda since: since < given.seconds, marks, 2)
+                run(one, asks[kind], 4, lambda since: since < 0.5, 1)
+        mixed = run(together, asks["mixed"], given.callers, lambda since: since < given.seconds, 2)
         result["mixed"] = mixed.to_json()
         result["kinds"] = {kind: compared(together, alone, asks[kind], given, at) for at, kind in enumerate(KINDS, 3)}
         if marks:
-            run(together, asks["score"], given.callers, lambda _: together.count < marks[-1], marks, 9)
+            run(together, asks["score"], given.callers, lambda _: together.count < marks[-1], 9)
             early, late = (together.memory[mark] for mark in marks)
             result["memory"] = {"requests": marks, "megabytes": [round(early, 1), round(late, 1)]}
             result["memory"]["growth"] = round(late / early - 1, 4)
