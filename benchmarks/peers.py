@@ -32,7 +32,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 from torch.nn.functional import linear
-from training_step import CPU, as_batch, padded, plain_step, sizes, train_step
+from training_step import CPU, as_batch, plain_step, sizes, train_step, with_padding
 
 from interbert.batch import Batch
 from interbert.config import ModelConfig
@@ -66,7 +66,7 @@ def scorer(preset: str = "paper", precision: str = "auto") -> Call:
 
 def plain_scorer(preset: str) -> Call:
     """The same model padded, in float32, every position of every layer."""
-    model = padded(InterBert(sizes(preset)).eval())
+    model = with_padding(InterBert(sizes(preset)).eval())
     return without_gradients(lambda *tensors: matched(model, scored_batch(*tensors), positions=None))
 
 

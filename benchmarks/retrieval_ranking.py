@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from drawn_regions import drawn_regions
 from numpy.typing import NDArray
+from training_step import with_padding
 
 from interbert.batch import Batch, Regions, make_batch
 from interbert.config import preset
@@ -52,10 +53,7 @@ def padded(words: NDArray[np.int64], regions: Regions) -> Batch:
 
 def padding_kept(model: InterBert) -> InterBert:
     """A copy with padding in every layer's work."""
-    kept = deepcopy(model)
-    for stream in (kept.interaction, kept.text_stream, kept.image_stream):
-        stream.packs = False
-    return kept
+    return with_padding(deepcopy(model))
 
 
 def pair_by_pair(model: InterBert, texts: list[NDArray[np.int64]], pictures: list[Regions]) -> Scored:

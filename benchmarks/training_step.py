@@ -71,7 +71,7 @@ def train_step(name: str = "paper", precision: str = "auto") -> Step:
     return step
 
 
-def padded(model: InterBert) -> InterBert:
+def with_padding(model: InterBert) -> InterBert:
     """The model with padding in every layer's work."""
     for stream in (model.interaction, model.text_stream, model.image_stream):
         stream.packs = False
@@ -80,7 +80,7 @@ def padded(model: InterBert) -> InterBert:
 
 def plain_step(name: str) -> Step:
     """The same model and losses as one would first write it: padded, float32, logits everywhere, unfused AdamW."""
-    model = padded(InterBert(sizes(name)).train())
+    model = with_padding(InterBert(sizes(name)).train())
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4, eps=1e-6, weight_decay=0.01)
 
     def step(*tensors: Tensor) -> Tensor:

@@ -18,12 +18,11 @@ from interbert.corpus.catalogue import Catalogue, picture_id
 from interbert.corpus.catalogue import Product as CatalogueRow
 from interbert.errors import InterbertError, UsageError
 from interbert.files import whole_file
-from interbert.recall.store import Cell, Kind
+from interbert.recall.store import OWN_COLUMNS, Cell, Kind
 from interbert.vision.shards import is_storable
 
 MAX_ID, MAX_CELL = 500, 100_000  # characters
 _ROLES = ("category", "brand", "seller", "price", "split")  # kept as columns of these names
-_OWN = ("id", "title", "image")
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")  # 007 is a name
 
 
@@ -89,7 +88,7 @@ class ProductRows:
         numbers: dict[str, bool | None] = {}  # None: nothing but empty cells so far
         for given in self.catalogue:
             for name, cell in _given_cells(given).items():
-                if name in _OWN:
+                if name in OWN_COLUMNS:
                     raise UsageError(
                         f"catalogue '{self.catalogue.path}': its column '{name}' is not the product's {name}, which "
                         "another one holds; rename it"

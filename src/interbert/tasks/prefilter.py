@@ -31,7 +31,7 @@ from interbert.model.interbert import InterBert
 from interbert.pretraining.batches import Belonging
 from interbert.pretraining.objectives import alone_loss
 from interbert.tasks.ranking import Pairs, ranks_of, score_pairs
-from interbert.tasks.retrieval import queries_of
+from interbert.tasks.retrieval import corpus_of, queries_of
 from interbert.tasks.task import Asked, Given, Task, TaskModel, measured
 from interbert.tasks.teacher import Lesson, Reader, begin_folder, weights_digest
 from interbert.training.parallel import Parallel
@@ -101,15 +101,7 @@ class Prefilter(Task):
     @classmethod
     def open(cls, data: Path, options: PrefilterOptions, given: Given) -> Prefilter:
         """The task on the corpus in `data`. Raises InterbertError where it is of another extractor or vocabulary."""
-        corpus = Corpus(data)
-        corpus.require("the model", given.extractor, given.tokenizer)
-        longest = int(corpus.lengths.max(initial=0))
-        if longest > given.config.max_text_tokens:
-            raise InterbertError(
-                f"corpus '{data}' has a text of {longest} tokens, the model reads {given.config.max_text_tokens}; "
-                "build it with fewer max_words"
-            )
-        return cls(corpus, options, given)
+        return cls(corpus_of(data, given), options, given)
 
     @staticmethod
     def prepared(model: InterBert) -> InterBert:

@@ -99,15 +99,7 @@ class Retrieval(Task):
     @classmethod
     def open(cls, data: Path, options: RetrievalOptions, given: Given) -> Retrieval:
         """The task on the corpus in `data`. Raises InterbertError where it is of another extractor or vocabulary."""
-        corpus = Corpus(data)
-        corpus.require("the model", given.extractor, given.tokenizer)
-        longest = int(corpus.lengths.max(initial=0))
-        if longest > given.config.max_text_tokens:
-            raise InterbertError(
-                f"corpus '{data}' has a text of {longest} tokens, the model reads {given.config.max_text_tokens}; "
-                "build it with fewer max_words"
-            )
-        return cls(corpus, options, given)
+        return cls(corpus_of(data, given), options, given)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -286,6 +278,22 @@ class Retrieval(Task):
     def fingerprint(self) -> dict[str, Any]:
         """The corpus and how many captions are trained."""
         return {"corpus": self.corpus.digest, "captions": len(self.texts)}
+
+
+def corpus_of(data: Path, given: Given) -> Corpus:
+    """The corpus in `data`, fit for the model.
+
+    Raises InterbertError where it is of another extractor or vocabulary, or has a longer text than the model reads.
+    """
+    corpus = Corpus(data)
+    corpus.require("the model", given.extractor, given.tokenizer)
+    longest = int(corpus.lengths.max(initial=0))
+    if longest > given.config.max_text_tokens:
+        raise InterbertError(
+            f"corpus '{data}' has a text of {longest} tokens, the model reads {given.config.max_text_tokens}; "
+            "build it with fewer max_words"
+        )
+    return corpus
 
 
 def queries_of(texts: NDArray[np.int64], owner: NDArray[Any], count: int, generator: Generator) -> NDArray[np.int64]:
