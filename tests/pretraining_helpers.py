@@ -14,6 +14,7 @@ from interbert.corpus.readers import Caption
 from interbert.pretraining.job import Pretraining
 from interbert.pretraining.stages import Stage
 from interbert.recipes import tiny
+from interbert.text.segmenting import PLAIN
 from interbert.text.tokenizer import SPECIAL, Tokenizer
 from interbert.training.settings import Training
 from interbert.vision.provenance import ExtractorInfo
@@ -63,3 +64,16 @@ def few_steps(epochs: int = 1, batch_size: int = 8, **training: object) -> Pretr
     plan = tiny()
     settings: Training = replace(plan.training, threads=1, **training)  # type: ignore[arg-type]
     return replace(plan, stages=(Stage(epochs=epochs),), batch_size=batch_size, training=settings)
+
+
+def text_corpus(folder: Path, tokenizer: Tokenizer | None = None, seed: int = 0) -> Corpus:
+    """60 texts alone in `folder` / "texts", 45 of them to train on: each a run of the words' circle, so predictable."""
+    random, captions = np.random.default_rng(seed), []
+    circle = [word for word in WORDS if word not in ("a", "dog")]
+    for number in range(60):
+        start, length = int(random.integers(len(circle))), int(random.integers(5, 12))
+        words = [circle[(start + at) % len(circle)] for at in range(length)]
+        split = "train" if number < 45 else "validation"
+        captions.append(Caption("", " ".join([*words, *["a"] * (number // 15)]), split, f"{number}"))
+    build_corpus(captions, None, tokenizer or random_tokenizer(), folder / "texts", BuildOptions(), segmenter=PLAIN)
+    return Corpus(folder / "texts")

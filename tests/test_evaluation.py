@@ -29,11 +29,10 @@ from interbert.pretraining.evaluation import (
     alone_recall,
     evaluate_pretraining,
     evaluate_run,
-    hidden_found,
     quick_validation,
     recentre,
-    word_gain,
 )
+from interbert.pretraining.hidden import hidden_found, word_gain
 from interbert.pretraining.job import PretrainingJob
 from interbert.pretraining.objectives import scored_words
 from interbert.pretraining.run import fitted

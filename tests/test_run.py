@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from bert_helpers import bert_tensors, write_bert
-from pretraining_helpers import PIECES, few_steps, random_corpus, random_tokenizer
+from pretraining_helpers import PIECES, few_steps, random_corpus, random_tokenizer, text_corpus
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -23,7 +23,7 @@ from interbert.pretraining.stages import Stage
 from interbert.text.tokenizer import Tokenizer
 from interbert.training.journal import read_journal
 from interbert.training.loop import Summary
-from interbert.vision.provenance import ExtractorInfo
+from interbert.vision.provenance import TEXT_ALONE, ExtractorInfo
 
 STANDS_STILL = 1e-12  # a learning rate that leaves float32 weights of this size as they are
 
@@ -232,3 +232,58 @@ def test_regions_without_classes_cannot_be_hidden(
     with pytest.raises(InterbertError, match="no classes.*stages.regions=none"):
         trained(corpus, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+WORDS_ALONE = replace(few_steps(2), stages=(Stage("msm", "none", epochs=2, matching="none"),))
+
+
+@pytest.fixture(scope="module")
+def of_texts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
+    folder = tmp_path_factory.mktemp("texts")
+    return folder / "run", trained(text_corpus(folder), folder / "run", WORDS_ALONE)
+
+
+def test_texts_alone_make_a_run_that_knows_no_pictures(of_texts: tuple[Path, Summary]) -> None:
+    out, summary = of_texts
+    assert summary.steps == 10
+    assert set(summary.validation) == {"word_accuracy"}
+    assert ExtractorInfo.load(out / "extractor.json") == TEXT_ALONE
+    assert "It has read texts alone" in (out / "README.md").read_text(encoding="utf-8")
+    assert {name for line in losses(out) for name in line} == {"words"}
+
+
+def test_pictures_come_to_what_texts_alone_have_taught(
+    of_texts: tuple[Path, Summary], corpus: Corpus, tmp_path: Path
+) -> None:
+    still = few_steps(learning_rate=STANDS_STILL)
+    trained(corpus, tmp_path / "run", still, init=str(of_texts[0]))
+    before, after = weights(of_texts[0]), weights(tmp_path / "run")
+    learned = [name for name, one in before.items() if name.startswith(("text_", "interaction.", "word_head."))]
+    assert all(torch.allclose(before[name], after[name], atol=1e-9) for name in learned)
+    assert not torch.equal(before["image_stream.layers.0.attention.query.weight"],
+                           after["image_stream.layers.0.attention.query.weight"])  # fmt: skip
+    model = InterBert.from_pretrained(tmp_path / "run")
+    assert (model.config.region_feature_size, model.config.region_classes) == (8, 5)
+    assert model.image_embedding.is_standardised
+
+
+@pytest.mark.parametrize(
+    "stage", [Stage(), Stage("msm", "none"), Stage("msm", "mrm", matching="none"), Stage("none", "none")]
+)
+def test_texts_alone_cannot_be_matched_nor_have_regions(tmp_path: Path, stage: Stage) -> None:
+    corpus = text_corpus(tmp_path)
+    with pytest.raises(UsageError, match="has texts alone, and the stage .* Give --recipe chinese-texts"):
+        trained(corpus, tmp_path / "run", replace(few_steps(), stages=(stage,)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_with_pictures_does_not_go_on_with_texts_alone(run: tuple[Path, Summary], tmp_path: Path) -> None:
+    with pytest.raises(InterbertError, match="has texts alone, run .* has pictures"):
+        trained(text_corpus(tmp_path), tmp_path / "run", WORDS_ALONE, init=str(run[0]))
+
+
+def test_words_with_their_pictures_can_be_learned_without_matching(corpus: Corpus, tmp_path: Path) -> None:
+    stage = Stage("msm", "mrm", matching="none")
+    summary = trained(corpus, tmp_path / "run", replace(few_steps(), stages=(stage,)))
+    assert set(summary.validation) == {"word_accuracy", "region_accuracy"}
+    assert {name for line in losses(tmp_path / "run") for name in line} == {"words", "regions"}

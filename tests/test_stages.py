@@ -18,6 +18,7 @@ from interbert.pretraining.stages import Masking, Stage
         (Stage("none", "none"), "itm"),
         (Stage("none", "mrm", matching="both"), "mrm+itm+alone"),
         (Stage("none", "none", matching="alone"), "alone"),
+        (Stage("msm", "none", matching="none"), "msm"),
     ],
 )
 def test_a_stage_is_named_by_its_objectives(stage: Stage, name: str) -> None:
@@ -57,3 +58,23 @@ def test_rates_of_masking_are_shares(name: str, rate: float) -> None:
 def test_a_segment_is_not_shorter_than_its_anchor() -> None:
     with pytest.raises(UsageError, match="max_following: got -1"):
         Masking(max_following=-1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"words": "none", "regions": "none"}, "nothing to learn"),
+        ({"hard_negatives": 0.5}, "matching 'none' has no negatives"),
+    ],
+)
+def test_a_stage_without_matching_hides_something_and_has_no_negatives(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Stage(**{"matching": "none", **settings})
+
+
+@pytest.mark.parametrize(
+    ("stage", "needs"),
+    [(Stage("msm", "none", matching="none"), False), (Stage(matching="none"), True), (Stage(), True)],
+)
+def test_only_hidden_words_need_no_pictures(stage: Stage, needs: bool) -> None:
+    assert stage.needs_pictures == needs

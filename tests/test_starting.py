@@ -12,7 +12,8 @@ from finetuning_helpers import DRAWN, drawn_corpus, tiny_run
 from interbert.corpus.corpus import Corpus
 from interbert.errors import InterbertError, UsageError
 from interbert.model.interbert import InterBert
-from interbert.tasks.starting import NO_PICTURES, start_from
+from interbert.tasks.starting import start_from
+from interbert.vision.provenance import NO_PICTURES
 
 NOWHERE = Path("nowhere")
 

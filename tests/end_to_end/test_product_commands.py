@@ -110,3 +110,33 @@ def test_addresses_are_refused_without_a_folder_to_fetch_them_into(
         capsys.readouterr().err
     )
     assert not (shop / "new").exists()
+
+
+def test_titles_alone_are_a_corpus_where_it_is_said_so(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (shop / "titles.csv").write_text("标题\n红色连衣裙\n蓝色运动鞋\n红色连衣裙\n", encoding="utf-8")
+    command = ["corpus", "titles.csv", "--format", "products", "--language", "zh", "--tokenizer", "vocab.txt", "--json"]
+    assert cli.run([*command, "--out", "titles", "--text-alone"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["captions"] == {"read": 3, "kept": 2}
+    assert report["dropped"] == {"it says the same as an earlier one": 1}
+    assert Corpus("titles").text_alone
+
+
+def test_the_titles_of_a_catalogue_with_pictures_need_none_of_them(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [
+        word for word in corpus_command(*NAMED, "--text-alone", "--json") if word not in ("--regions", "regions")
+    ]
+    assert cli.run(command) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["captions"] == {"read": 8, "kept": 4}
+    assert "it has no picture" not in report["dropped"]
+
+
+@pytest.mark.parametrize(("more", "got"), [((), "neither"), (("--regions", "regions", "--text-alone"), "both")])
+def test_a_corpus_has_regions_or_says_that_it_has_none(
+    shop: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], got: str
+) -> None:
+    assert cli.run(["corpus", "shop.csv", "--format", "products", "--out", "corpus", *more]) == 2
+    assert f"--text-alone for texts without pictures: got {got}" in capsys.readouterr().err

@@ -86,6 +86,7 @@ def evaluate(
     positives, and one text a picture ranking all pictures of the split, without finetuning. Any other task: its
     metrics for a run that was finetuned for it, or for all runs of --seeds. With 95 % intervals. Where the command is
     given again, what was scored before is not scored again. Exit status 3: some of DATA was left out, and counted.
+    Of a corpus of texts alone: hidden words, beside the same model untrained and the most frequent word.
     """
     _refuse_options_of_other_tasks(task)
     from interbert.tasks.task import Asked
@@ -179,6 +180,22 @@ def _reasons(found: dict[str, Any]) -> str:
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
+    return _lines_of_texts(found) if "untrained" in found else _lines_of_pictures(found)
+
+
+def _lines_of_texts(found: dict[str, Any]) -> list[str]:
+    names = {"words_mlm": "singly", "words_msm": "in segments"}
+    lines = [f"hidden words of {found['texts']:,} texts that are found"]
+    for name, how in names.items():
+        untrained, constant = (found[who][name]["value"] for who in ("untrained", "always_the_most_frequent"))
+        lines.append(
+            f"{how:<12} {_shown(found['words'][name])}, of {found['words'][name]['hidden']:,}; "
+            f"untrained {untrained:.3f}, always '{found['most_frequent']}' {constant:.3f}"
+        )
+    return lines
+
+
+def _lines_of_pictures(found: dict[str, Any]) -> list[str]:
     words, matching, retrieval = found["words"], found["matching_accuracy"], found["retrieval"]
     low, high = words["gain_interval"]
     lines = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -30,11 +31,13 @@ VOCABULARIES = {"en": "bert:minilm", "zh": "bert:bert-base-chinese"}  # where no
         "interbert corpus captions.json --format coco --regions regions --out corpus --leave-out-store test-regions",
         "interbert corpus shop.csv --format products --language zh --tokenizer vocab.txt --regions regions "
         "--out clothes --category 女装 --set columns.title=商品名",
+        "interbert corpus titles.jsonl --format products --language zh --tokenizer vocab.txt --text-alone --out titles",
     ),
 )
 @click.argument("source", type=FOLDER)
 @click.option("--format", "kind", required=True, type=click.Choice(FORMATS), help="How SOURCE is written.")
-@click.option("--regions", required=True, type=FOLDER, help="The region store of the pictures.")
+@click.option("--regions", type=FOLDER, help="The region store of the pictures.")
+@click.option("--text-alone", is_flag=True, help="In place of --regions: a corpus of texts without pictures.")
 @click.option("--out", required=True, type=FOLDER, help="The corpus.")
 @click.option(
     "--tokenizer",
@@ -61,7 +64,8 @@ def corpus(
     screen: Screen,
     source: Path,
     kind: str,
-    regions: Path,
+    regions: Path | None,
+    text_alone: bool,
     out: Path,
     tokenizer: str | None,
     language: Literal["en", "zh"],
@@ -82,7 +86,9 @@ def corpus(
 
     Says what was dropped and why. SOURCE is a file; of products also a folder. A catalogue's columns are found by their
     usual names, else named: --set columns.title=NAME, and columns.image, id, category, brand, seller, price, split.
-    Its titles are cleaned: --set cleaning.max_characters, cleaning.script=simplified, per_title, per_seller, alike."""
+    Its titles are cleaned: --set cleaning.max_characters, cleaning.script=simplified, per_title, per_seller, alike.
+
+    With --text-alone no pictures are read and none are needed: for `interbert pretrain --recipe chinese-texts`."""
     from interbert.config import with_settings
     from interbert.corpus.build import BuildOptions, build_corpus
     from interbert.corpus.products import ProductOptions, product_build_options
@@ -93,6 +99,9 @@ def corpus(
     from interbert.vision.store import RegionStore
     from interbert.weights.bert import find_vocabulary
 
+    if (regions is None) != text_alone:
+        got = "both" if text_alone else "neither"
+        raise UsageError(f"--regions STORE, or --text-alone for texts without pictures: got {got}, wanted one of them")
     is_products, settings = kind == "products", read_pairs(pairs)
     if is_products and (text_field or image_field):
         raise UsageError("--text-field, --image-field: a catalogue's columns are named by --set columns.title=NAME")
@@ -115,12 +124,13 @@ def corpus(
     if is_products:
         wanted = with_settings(ProductOptions(categories=categories), of_products)
         spam = None if no_spam_filter else (spam_words, spam_model)
-        captions = _products(source, language, wanted, cutter, spam)
+        needed = ("title",) if text_alone else ("title", "image")
+        captions = _products(source, language, wanted, cutter, spam, needed)
     else:
         captions = Captions(source, kind, Fields(text_field, image_field))
     tokenizer = tokenizer or VOCABULARIES[language]
     vocabulary = find_vocabulary(tokenizer.removeprefix("bert:")) if tokenizer.startswith("bert:") else Path(tokenizer)
-    with RegionStore(regions) as store:
+    with nullcontext() if regions is None else RegionStore(regions) as store:
         report = build_corpus(
             captions,
             store,
@@ -148,8 +158,12 @@ def _products(
     options: ProductOptions,
     segmenter: Segmenter | None,
     spam: tuple[Path | None, Path | None] | None,
+    needed: tuple[str, ...],
 ) -> ProductCaptions:
-    """A catalogue's captions. spam: lists of words and a classifier, None for the package's own; None: no filter."""
+    """A catalogue's captions. spam: lists of words and a classifier, None for the package's own; None: no filter.
+
+    needed: what must have a column.
+    """
     from interbert.corpus.catalogue import Catalogue
     from interbert.corpus.products import ProductCaptions
     from interbert.text.spam import SpamFilter, WordList
@@ -160,7 +174,7 @@ def _products(
     if spam is not None:
         words, model = spam
         judge = SpamFilter(WordList.load(words), SpamModel.load(model) if model else None, options.spam_threshold)
-    catalogue = Catalogue(source, options.columns)
+    catalogue = Catalogue(source, options.columns, needed)
     return ProductCaptions(catalogue, TitleCleaner(language, options.cleaning, segmenter, judge), options)
 
 
@@ -225,6 +239,6 @@ def pretrain(
         asdict(summary),
         [
             f"{out}: {summary.steps:,} steps, {summary.pairs:,} pairs, {summary.seconds / 60:.1f} minutes{begun}",
-            *([f"held-out pictures: {numbers}"] if numbers else []),
+            *([f"held out: {numbers}"] if numbers else []),
         ],
     )

@@ -21,7 +21,7 @@ from interbert.errors import InterbertError, UsageError
 from interbert.text.grams import scrambled
 
 FORMAT = "interbert corpus"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _PENDING = 1 << 16  # numbers kept before they are written
 _BLOCK = 1 << 22  # bytes read at once by a check
 _SEQUENCES = 1 << 20  # looked at at once, where a whole array would double the memory

@@ -84,7 +84,7 @@ class Catalogue:
     def __init__(
         self, path: str | Path, columns: Columns | None = None, needed: tuple[str, ...] = ("title", "image")
     ) -> None:
-        self.path, self.columns, self._needed = _file_of(Path(path)), columns or Columns(), needed
+        self.path, self.columns, self.needed = _file_of(Path(path)), columns or Columns(), needed
         self.encoding = Encoding("utf-8") if self.path.is_dir() else encoding_of(self.path)
         self.malformed = Malformed(self.path)
 
@@ -116,7 +116,7 @@ class Catalogue:
             known = [wanted] if wanted else [lower[name] for name in KNOWN[role].split() if name in lower]
             if known:
                 roles[role] = known[0]
-            elif role in self._needed:
+            elif role in self.needed:
                 raise UsageError(f"catalogue '{self.path}': {_missing(role, header)}")
         return roles
 

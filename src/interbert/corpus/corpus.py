@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from interbert.corpus.agreement import WITH_REGIONS, other_regions, other_vocabulary, regions_not_at
 from interbert.corpus.arrays import check_array, checked, lengths_of, open_array, read_description, sequence_hashes
 from interbert.errors import InterbertError, UsageError, unknown_name
 from interbert.vision.provenance import ExtractorInfo
@@ -159,6 +160,11 @@ class Corpus:
         return regions if len(regions) == count else regions.select(slice(0, count))
 
     @property
+    def text_alone(self) -> bool:
+        """Whether it has no pictures: every text is then an item of its own, in the place of a picture."""
+        return self.description["regions"] is None
+
+    @property
     def store_folder(self) -> Path:
         """Where the region store is looked for."""
         return self._moved_to or self.folder / self.description["regions"]
@@ -168,13 +174,11 @@ class Corpus:
         """The region store. Raises InterbertError where it is not there or was made by another extractor."""
         from interbert.vision.store import RegionStore  # late: it needs torch, which opening a corpus does not
 
+        if self.text_alone:
+            raise InterbertError(f"corpus '{self.folder}' has texts alone: there are no regions; {WITH_REGIONS}")
         place = self.store_folder
         if not place.is_dir():
-            raise InterbertError(
-                f"corpus '{self.folder}' has its regions in '{place}', which is not there. If the store was moved, "
-                f"open the corpus with Corpus('{self.folder}', regions=PLACE), or write PLACE at \"regions\" in its "
-                f"corpus.json"
-            )
+            raise InterbertError(f"corpus '{self.folder}' {regions_not_at(place, self.folder)}")
         store = RegionStore(place)
         if difference := self.extractor.difference(store.extractor):
             raise InterbertError(
@@ -214,19 +218,10 @@ class Corpus:
     def require(self, who: str, extractor: ExtractorInfo | None = None, tokenizer: Tokenizer | None = None) -> None:
         """Raises InterbertError where `who` ("run 'runs/demo'") has another extractor or vocabulary than the corpus."""
         if extractor is not None and (difference := self.extractor.difference(extractor)):
-            raise InterbertError(
-                f"corpus '{self.folder}' has regions of extractor '{self.extractor.name}' "
-                f"({self.extractor.feature_size} numbers each); {who} has '{extractor.name}' "
-                f"({extractor.feature_size}): {difference}. Extract again with  "
-                f"interbert extract IMAGES --extractor {extractor.name} --out STORE  and build the corpus again, "
-                f"or start a new run"
-            )
+            raise InterbertError(f"corpus '{self.folder}' {other_regions(self.extractor, who, extractor, difference)}")
         if tokenizer is not None and tokenizer.digest != self.tokenizer_digest:
             size = self.description["tokenizer"]["vocabulary_size"]
-            raise InterbertError(
-                f"corpus '{self.folder}' was cut with another vocabulary ({size} pieces) than that of {who} "
-                f"({tokenizer.vocabulary_size} pieces). Build the corpus again with that tokenizer, or start a new run"
-            )
+            raise InterbertError(f"corpus '{self.folder}' {other_vocabulary(size, who, tokenizer.vocabulary_size)}")
 
 
 class Corpora:
@@ -354,6 +349,11 @@ class Corpora:
         """See `Corpus.regions`."""
         number, at = self._image(image)
         return self.corpora[number].regions(at, view)
+
+    @property
+    def text_alone(self) -> bool:
+        """See `Corpus.text_alone`."""
+        return self.corpora[0].text_alone
 
     @property
     def extractor(self) -> ExtractorInfo:

@@ -19,6 +19,7 @@ from interbert.corpus.report import CorpusReport
 from interbert.files import whole_file, write_json
 from interbert.text.segmenting import Segmenter
 from interbert.text.tokenizer import Tokenizer
+from interbert.vision.provenance import TEXT_ALONE, ExtractorInfo
 from interbert.vision.store import RegionStore
 
 
@@ -26,12 +27,12 @@ from interbert.vision.store import RegionStore
 class Made:
     """What a corpus was made of.
 
-    source: the name of the captions' file.  options: every setting of the build.  categories: of its pictures, by
-    their numbers.
+    source: the name of the captions' file.  store: None of texts alone.  options: every setting of the build.
+    categories: of its pictures, by their numbers.
     """
 
     source: str
-    store: RegionStore
+    store: RegionStore | None
     tokenizer: Tokenizer
     segmenter: Segmenter | None
     options: dict[str, Any]
@@ -40,8 +41,13 @@ class Made:
 
     @property
     def version(self) -> int:
-        """Of the format: what has no segmented words stays readable for readers of format 1."""
-        return FORMAT_VERSION if self.segmenter else 1
+        """Of the format: what needs nothing of a later one stays readable for readers of the earlier."""
+        return FORMAT_VERSION if self.store is None else 2 if self.segmenter else 1
+
+    @property
+    def extractor(self) -> ExtractorInfo:
+        """The extractor that made the regions."""
+        return TEXT_ALONE if self.store is None else self.store.extractor
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -53,7 +59,7 @@ def describe(building: Path, files: dict[str, Any], made: Made) -> None:
     """Writes the files. files: the description of the arrays."""
     made.report.splits = _split_counts(building, files)
     made.tokenizer.save(building / "tokenizer.json")
-    made.store.extractor.save(building / "extractor.json")
+    made.extractor.save(building / "extractor.json")
     write_json(
         building / "corpus.json",
         {
@@ -61,7 +67,7 @@ def describe(building: Path, files: dict[str, Any], made: Made) -> None:
             "version": made.version,
             "interbert": interbert.__version__,
             "source": made.source,
-            "regions": os.path.relpath(made.store.folder, building),
+            "regions": made.store and os.path.relpath(made.store.folder, building),
             "tokenizer": {"digest": made.tokenizer.digest, "vocabulary_size": made.tokenizer.vocabulary_size},
             "segmenter": asdict(made.segmenter.info) if made.segmenter else None,
             "categories": list(made.categories),
@@ -82,19 +88,19 @@ def _split_counts(building: Path, files: dict[str, Any]) -> dict[str, dict[str, 
 
 
 def _readme(made: Made) -> str:
-    extractor, tokenizer, lines = made.store.extractor, made.tokenizer, "\n".join(made.report.lines())
+    tokenizer, lines = made.tokenizer, "\n".join(made.report.lines())
     letters = "lower-cased" if tokenizer.lower_case else "with capitals"
     segmenter = made.segmenter and made.segmenter.info
     words = f"\n- words: of {segmenter.name} {segmenter.version}" if segmenter else ""
     chosen = "\n".join(f"- {name}: {value}" for name, value in made.settings.items())
-    return f"""# A corpus of texts and pictures
+    title, holds, regions = _of_texts() if made.store is None else _of_pictures(made.extractor)
+    return f"""# {title}
 
 Made by interbert {interbert.__version__} (format {made.version}) from `{made.source}`, for training an InterBERT.
-It holds texts, their tokens, and which picture each belongs to; the pictures' regions are in the region store that
-corpus.json names. Open it with `interbert.corpus.corpus.Corpus(FOLDER)`. corpus.json also describes the arrays (.bin)
+{holds} Open it with `interbert.corpus.corpus.Corpus(FOLDER)`. corpus.json also describes the arrays (.bin)
 and has their checksums.
 
-- extractor of the regions: {extractor.name}, {extractor.feature_size} numbers a region (extractor.json)
+- {regions}
 - vocabulary: {tokenizer.vocabulary_size} pieces, {letters} (tokenizer.json){words}
 
 ## Settings
@@ -105,3 +111,20 @@ and has their checksums.
 {lines}
 ```
 """
+
+
+def _of_pictures(extractor: ExtractorInfo) -> tuple[str, str, str]:
+    return (
+        "A corpus of texts and pictures",
+        "It holds texts, their tokens, and which picture each belongs to; the pictures' regions are in the region\n"
+        "store that corpus.json names.",
+        f"extractor of the regions: {extractor.name}, {extractor.feature_size} numbers a region (extractor.json)",
+    )
+
+
+def _of_texts() -> tuple[str, str, str]:
+    return (
+        "A corpus of texts alone",
+        "It holds texts and their tokens and no pictures: the text side can be pretrained on it, by its hidden words.",
+        "no pictures, so no regions",
+    )

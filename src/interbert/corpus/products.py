@@ -58,6 +58,7 @@ def product_build_options(language: Literal["en", "zh"]) -> BuildOptions:
 class ProductCaptions:
     """The main pictures of a catalogue with their cleaned titles, as `build_corpus` takes them. Can be read again.
 
+    Of a `Catalogue` that does not need pictures, also the titles of products without one: for a corpus of texts alone.
     Raises, while reading, UsageError for a category that no product has.
     """
 
@@ -108,19 +109,19 @@ class _Read:
         self._ids, self._pictures = array("Q"), array("Q")  # hashes of products' ids and of their pictures' names
 
     def wanted(self, products: Catalogue) -> Iterator[Product]:
-        """The products of the wanted categories that have a picture and a title."""
+        """The products of the wanted categories that have a title, and a picture where pictures are needed."""
         for product in products:
             category = self._category(product)
             if self.options.categories and category not in self.options.categories:
                 self._drop("its category is not wanted", product)
-            elif not product.images:
+            elif not product.images and "image" in products.needed:
                 self._drop("it has no picture", product)
             elif not product.title.strip():
                 self._drop("it has no title", product)
             elif product.split and not is_split(product.split):
                 self._drop("its split is not known", product)
             else:
-                self._note(product)
+                self._note(product, "image" in products.needed)
                 yield replace(product, category=category)
         self._note_again()
         missing = [name for name in self.options.categories if name not in self._categories]
@@ -138,7 +139,7 @@ class _Read:
             self.sketches.append(sketches(forms))
         for (product, title), form in zip(kept, forms, strict=True):
             split = split_of(product.split) if product.split else None
-            row = json.dumps([product.images[0], title, split, product.place, product.category]).encode()
+            row = json.dumps(["".join(product.images[:1]), title, split, product.place, product.category]).encode()
             self.spool.write(row)
             self.ends.append(self.ends[-1] + len(row))
             self.forms.append(_hash(form))
@@ -189,12 +190,12 @@ class _Read:
         self.report.note("products of two categories, which belong to the first", 1, f"{product.place}: {name}")
         return name
 
-    def _note(self, product: Product) -> None:
-        if len(product.images) > 1:
+    def _note(self, product: Product, of_pictures: bool) -> None:
+        if of_pictures and len(product.images) > 1:
             self.report.note("further pictures of a product: only the main one is used", len(product.images) - 1)
         if product.id:
             self._ids.append(_hash(product.id))
-            self._pictures.append(_hash(product.images[0]))
+            self._pictures.append(_hash(*product.images[:1]))
 
     def _note_again(self) -> None:
         ids, pictures = np.array(self._ids, np.uint64), np.array(self._pictures, np.uint64)

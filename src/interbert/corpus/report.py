@@ -12,8 +12,9 @@ EXAMPLES = 5
 class CorpusReport:
     """Counts of one build.
 
-    captions, pictures: how many were seen ("read", "in the store") and "kept".  dropped: captions by reason.
-    unused: pictures of the store by reason.  notes: what was changed but kept.  splits: texts and images of each.
+    captions, pictures: how many were seen ("read", "in the store") and "kept"; of texts alone no pictures.
+    dropped: captions by reason.  unused: pictures of the store by reason.  notes: what was changed but kept.
+    splits: texts and images of each.
     examples: up to five of each reason.  malformed: places of the source that could not be read, the first ten.
     steps: what each step of cleaning did to titles, as `StepCount.to_json` gives it.
     """
@@ -74,11 +75,13 @@ class CorpusReport:
         """The report for people, a line each."""
         lines = [
             f"captions  {self.captions['read']:>9,} read  {self.captions['kept']:>9,} kept",
-            f"pictures  {self.pictures['in the store']:>9,} in the store  {self.pictures['kept']:>9,} kept",
         ]
-        lines += [
-            f"  {name:<10} {n['texts']:>9,} texts of {n['images']:>8,} pictures" for name, n in self.splits.items()
-        ]
+        if self.pictures:
+            counts = self.pictures
+            lines.append(f"pictures  {counts['in the store']:>9,} in the store  {counts['kept']:>9,} kept")
+        for name, n in self.splits.items():
+            of_pictures = f" of {n['images']:>8,} pictures" if self.pictures else ""
+            lines.append(f"  {name:<10} {n['texts']:>9,} texts{of_pictures}")
         lines += self._step_lines()
         for title, counts in (
             ("captions dropped", self.dropped),

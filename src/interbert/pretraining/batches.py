@@ -107,6 +107,11 @@ def draw_pairs(
     return DrawnPairs(texts, drawn, is_match)
 
 
+def own_pairs(texts: NDArray[np.int64], images: NDArray[np.int64]) -> DrawnPairs:
+    """Every text with its own picture."""
+    return DrawnPairs(texts, images, np.ones(len(texts), bool))
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """Regularisation for small data; all off in the paper's recipes."""
@@ -155,14 +160,10 @@ class BatchMaker:
         return other
 
     def make(self, pairs: DrawnPairs, stage: Stage, generators: list[Generator]) -> Batch:
-        """One padded batch; generators: one a pair. `batch.ids` are "text index:image id"."""
+        """One padded batch; generators: one a pair. `batch.ids` are "text index:image id". Texts alone: no regions."""
         ids = [f"{t}:{self.corpus.image_id(int(i))}" for t, i in zip(pairs.texts, pairs.images, strict=True)]
         words = [torch.from_numpy(self.corpus.words(int(t)).astype(np.int64)) for t in pairs.texts]
-        augmentation = self.augmentation if stage.region_dropout else replace(self.augmentation, region_dropout=0.0)
-        regions = [
-            augmented_regions(self.corpus, int(i), augmentation, g)
-            for i, g in zip(pairs.images, generators, strict=True)
-        ]
+        regions = None if self.corpus.text_alone else self._regions(pairs, stage, generators)
         batch = make_batch(ids, [w.tolist() for w in words], regions, pad_id=self.pad_id)
         batch.is_match = torch.from_numpy(pairs.is_match)
         batch.images = torch.from_numpy(pairs.images)
@@ -172,11 +173,18 @@ class BatchMaker:
             numbers = [self._word_numbers(int(t), w) for t, w in zip(pairs.texts, words, strict=True)]
             drawn = [g if h[0] else None for g, h in zip(generators, hides, strict=True)]
             self._mask_words(batch, words, numbers, stage, drawn)
-        if stage.regions != "none":
+        if stage.regions != "none" and regions is not None:
             self._mask_regions(
                 batch, regions, stage, [g if h[1] else None for g, h in zip(generators, hides, strict=True)]
             )
         return batch
+
+    def _regions(self, pairs: DrawnPairs, stage: Stage, generators: list[Generator]) -> list[Regions]:
+        augmentation = self.augmentation if stage.region_dropout else replace(self.augmentation, region_dropout=0.0)
+        return [
+            augmented_regions(self.corpus, int(image), augmentation, generator)
+            for image, generator in zip(pairs.images, generators, strict=True)
+        ]
 
     def _sides(self, stage: Stage, generator: Generator) -> tuple[bool, bool]:
         if self.masking.sides == "both" or "none" in (stage.words, stage.regions):

@@ -11,7 +11,7 @@ from pathlib import Path
 from interbert.corpus.corpus import SPLITS, Corpus
 from interbert.settings import to_toml
 from interbert.training.loop import Summary
-from interbert.vision.provenance import ExtractorInfo
+from interbert.vision.provenance import NO_PICTURES, ExtractorInfo
 
 
 def about(corpora: Sequence[Corpus], plan: object, init: str | None, summary: Summary) -> str:
@@ -40,13 +40,16 @@ def _data(corpora: Sequence[Corpus]) -> str:
     for corpus in corpora:
         held_out = sum(len(corpus.split(split)) for split in SPLITS if split != "train")
         source = corpus.description.get("source", "")
-        lines.append(f"| {corpus.folder.name} | {source} | {corpus.images:,} | {len(corpus):,} | {held_out:,} |")
+        pictures = 0 if corpus.text_alone else corpus.images
+        lines.append(f"| {corpus.folder.name} | {source} | {pictures:,} | {len(corpus):,} | {held_out:,} |")
     vocabulary = corpora[0].description["tokenizer"]["vocabulary_size"]
     return "\n".join([*lines, "", f"Texts in {vocabulary:,} word pieces. {extractor_sentence(corpora[0].extractor)}"])
 
 
 def extractor_sentence(extractor: ExtractorInfo) -> str:
     """Which extractor made the regions, and with what settings."""
+    if extractor.name == NO_PICTURES:
+        return "It has read texts alone: it knows no pictures."
     settings = ", ".join(f"{name} {value}" for name, value in extractor.settings.items())
     weights = f", weights with sha256 {extractor.weights_sha256[:16]}…" if extractor.weights_sha256 else ""
     return (

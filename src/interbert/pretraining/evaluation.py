@@ -5,9 +5,10 @@ The quick form runs while training on a fixed pool; the full form is `interbert 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,12 +22,13 @@ from interbert.config import MATCH_CLASS
 from interbert.corpus.corpus import Corpus
 from interbert.draws import generator_for
 from interbert.errors import InterbertError
-from interbert.metrics import bootstrap_interval, ranks, recall_at
+from interbert.metrics import ranks, recall_at
 from interbert.model.alone import image_alone, text_alone
 from interbert.model.interbert import InterBert
 from interbert.model.matching import margin
-from interbert.pretraining.batches import AnyCorpus, Augmentation, BatchMaker, DrawnPairs, draw_pairs
-from interbert.pretraining.objectives import match_targets, scored_regions, scored_words
+from interbert.pretraining.batches import AnyCorpus, Augmentation, BatchMaker, DrawnPairs, draw_pairs, own_pairs
+from interbert.pretraining.hidden import evaluate_words, hidden_found, moved, regions_right, word_gain, words_right
+from interbert.pretraining.objectives import match_targets
 from interbert.pretraining.stages import Masking, Stage
 from interbert.tasks.ranking import Pairs, margins_of, of_ranks, ranks_of, score_pairs
 from interbert.tasks.task import measured
@@ -62,8 +64,10 @@ class Pool:
         images = np.array([corpus.image_of(int(text)) for text in order], np.int64)
         if len(np.unique(images)) < 2:
             return None
-        belongs = maker.belonging.matrix(order[:pairs], images[:pairs])
-        drawn = draw_pairs(order[:pairs], images[:pairs], generator_for(seed, split, "negatives"), belongs)
+        drawn = own_pairs(order[:pairs], images[:pairs])
+        if not corpus.text_alone:
+            belongs = maker.belonging.matrix(drawn.texts, drawn.images)
+            drawn = draw_pairs(drawn.texts, drawn.images, generator_for(seed, split, "negatives"), belongs)
         _, first = np.unique(images, return_index=True)
         first = np.sort(first)[:pictures]
         return cls(corpus, maker, drawn, order[first], images[first], seed)
@@ -75,7 +79,7 @@ class Pool:
     def own(self) -> Pool:
         """The same texts, each with its own picture."""
         images = np.array([self.corpus.image_of(int(text)) for text in self.pairs.texts], np.int64)
-        return replace(self, pairs=DrawnPairs(self.pairs.texts, images, np.ones(len(images), bool)))
+        return replace(self, pairs=own_pairs(self.pairs.texts, images))
 
     def batches(self, stage: Stage) -> Iterator[Batch]:
         """The fixed pairs under a stage's masks: the same at every call."""
@@ -86,11 +90,13 @@ class Pool:
 
 
 def quick_validation(model: InterBert, pool: Pool | None, stage: Stage) -> dict[str, float]:
-    """Accuracies on the pool: words, regions, matching, R@1 and R@10 over its pictures; no accuracy of nothing."""
+    """Accuracies on the pool of what the stage teaches: words, regions, matching, R@1 and R@10 over its pictures."""
     if pool is None:
         return {}
     device = next(model.parameters()).device
-    found = {f"alone_{name}": value for name, value in alone_recall(model, pool).items()}
+    found: dict[str, float] = {}
+    if stage.matching != "none":
+        found = {f"alone_{name}": value for name, value in alone_recall(model, pool).items()}
     if stage.matching == "alone":
         return found
     right: dict[str, list[NDArray[np.bool_]]] = {"word": [], "region": [], "matching": []}
@@ -101,10 +107,13 @@ def quick_validation(model: InterBert, pool: Pool | None, stage: Stage) -> dict[
             if batch.masked_words is not None:
                 right["word"].append(words_right(model, output, batch).cpu().numpy())
             if batch.masked_regions is not None:
-                right["region"].append(_regions_right(model, output, batch).cpu().numpy())
-            right["matching"].append(_matching_right(model, output, batch).cpu().numpy())
+                right["region"].append(regions_right(model, output, batch).cpu().numpy())
+            if stage.matches:
+                right["matching"].append(_matching_right(model, output, batch).cpu().numpy())
     scored = {name: np.concatenate(rows) for name, rows in right.items() if any(map(len, rows))}
     found |= {f"{name}_accuracy": float(hits.mean()) for name, hits in scored.items()}
+    if stage.matching == "none":
+        return found
     texts = pool.texts[:QUERIES]
     with torch.inference_mode():
         regions = [pool.corpus.regions(int(image)) for image in pool.images]
@@ -121,7 +130,7 @@ def recentre(model: InterBert, pool: Pool) -> float:
     matching margin, is fitted on held-out pairs (the maximum of their likelihood); no order of scores changes.
     """
     wanted = float(pool.pairs.is_match.mean())
-    found = [_margins(model, model(batch)) for batch in _moved(model, pool.batches(Stage("none", "none")))]
+    found = [_margins(model, model(batch)) for batch in moved(model, pool.batches(Stage("none", "none")))]
     margins = torch.cat(found).double().cpu().numpy()
     low, high = -50.0, 50.0
     for _ in range(60):
@@ -149,23 +158,6 @@ def alone_recall(model: InterBert, pool: Pool) -> dict[str, float]:
         scores = model.margins_alone(torch.cat(texts), torch.cat(images)).cpu().numpy()
     place = ranks(scores, pool.relevant(pool.texts))
     return {f"recall_at_{k}": recall_at(place, k) for k in (1, 10)}
-
-
-def words_right(model: InterBert, output: Output, batch: Batch) -> torch.Tensor:
-    """bool [K]: whether each scored word is the most probable one."""
-    assert output.text_states is not None
-    assert batch.word_targets is not None
-    scored = scored_words(batch)
-    return model.word_logits(output.text_states[scored]).argmax(-1) == batch.word_targets[scored]
-
-
-def _regions_right(model: InterBert, output: Output, batch: Batch) -> torch.Tensor:
-    assert output.image_states is not None
-    assert batch.region_targets is not None
-    scored = scored_regions(batch)
-    targets = batch.region_targets[scored]
-    classes = targets.argmax(-1) if targets.is_floating_point() else targets
-    return model.region_logits(output.image_states[scored]).argmax(-1) == classes
 
 
 def _matching_right(model: InterBert, output: Output, batch: Batch) -> torch.Tensor:
@@ -197,6 +189,8 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """`evaluate_pretraining` of a saved run on a corpus, and retrieval: one text a picture ranks all of the split's.
 
+    Of a corpus of texts alone, what `hidden.evaluate_words` gives, whole words hidden where the corpus knows them.
+
     queries: so many of these texts.  processes, parts: as in `ranking.score_pairs`; parts None: `scores` in the run's
     folder, or nothing kept of an id on the hub.  precision: "auto" is bfloat16 products where the device has them,
     "fp32", or "bf16".
@@ -208,24 +202,27 @@ def evaluate_run(
     corpus = Corpus(corpus_folder)
     if Path(run).is_dir():
         folder = Path(run)
-        corpus.require(
-            f"run '{run}'", ExtractorInfo.load(folder / "extractor.json"), Tokenizer.load(folder / "tokenizer.json")
-        )
-    maker = BatchMaker(corpus, corpus.tokenizer(), Masking(), Augmentation())
+        regions = None if corpus.text_alone else ExtractorInfo.load(folder / "extractor.json")
+        corpus.require(f"run '{run}'", regions, Tokenizer.load(folder / "tokenizer.json"))
+    maker = BatchMaker(corpus, corpus.tokenizer(), Masking(whole_words=corpus.text_alone), Augmentation())
     pool = Pool.of(corpus, maker, seed, len(corpus), len(corpus), split)
     if pool is None:
-        raise InterbertError(f"the corpus has fewer than two pictures in its {split} split; nothing can be ranked")
+        what = "texts" if corpus.text_alone else "pictures"
+        raise InterbertError(f"the corpus has fewer than two {what} in its {split} split; nothing can be measured")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     arithmetic = chosen_precision(precision, device)
+    evaluate = partial(evaluate_words, seed=seed) if corpus.text_alone else evaluate_pretraining
     with fast_matmul(), autocast(arithmetic, device):
-        found = evaluate_pretraining(model.to(device), pool)
+        found = {"split": split, "precision": arithmetic, **evaluate(model.to(device), pool)}
+    if corpus.text_alone:
+        return found
     texts = pool.texts[:queries]
     with _on_disk(run, model) as folder:
         pairs = Pairs(folder, corpus, texts, pool.images, precision=arithmetic)
         scores = score_pairs(pairs, parts or folder / "scores", processes=processes, progress=progress)
         figures = of_ranks(ranks_of(scores, maker.belonging).texts, pool.images[: len(texts)])
     counted = {"queries": len(texts), "pictures": len(pool.images)}
-    return {"split": split, "precision": arithmetic, **found, "retrieval": figures | counted}
+    return {**found, "retrieval": figures | counted}
 
 
 @contextmanager
@@ -249,7 +246,7 @@ def evaluate_pretraining(model: InterBert, pool: Pool) -> dict[str, Any]:
     """
     model.eval()
     right = np.concatenate(
-        [_matching_right(model, model(b), b).cpu().numpy() for b in _moved(model, pool.batches(Stage("none", "none")))]
+        [_matching_right(model, model(b), b).cpu().numpy() for b in moved(model, pool.batches(Stage("none", "none")))]
     )
     return {
         "words": word_gain(model, pool, Stage("msm", "none")),
@@ -259,71 +256,9 @@ def evaluate_pretraining(model: InterBert, pool: Pool) -> dict[str, Any]:
     }
 
 
-def _moved(model: InterBert, batches: Iterator[Batch]) -> Iterator[Batch]:
-    device = next(model.parameters()).device
-    return (batch.to(device) for batch in batches)
-
-
-@torch.inference_mode()
-def hidden_found(model: InterBert, pool: Pool, stage: Stage) -> dict[str, dict[str, Any]]:
-    """`words_msm`, `regions_mrm` and the like: of what a stage hides, the share that is found.
-
-    Of every text with its own picture, resampled by pair; no share of nothing.
-    """
-    found: dict[str, list[tuple[int, int]]] = {}
-    for batch in _moved(model, pool.own().batches(stage)):
-        output = model(batch)
-        of_pairs = {f"words_{stage.words}": (words_right(model, output, batch), scored_words(batch))}
-        if stage.regions != "none":
-            of_pairs[f"regions_{stage.regions}"] = _regions_right(model, output, batch), scored_regions(batch)
-        for name, (right, scored) in of_pairs.items():
-            each = torch.split(right, scored.sum(1).tolist())
-            found.setdefault(name, []).extend((int(one.sum()), len(one)) for one in each if len(one))
-    return {name: _share(rows) for name, rows in found.items() if rows}
-
-
 def _hidden(model: InterBert, pool: Pool) -> dict[str, dict[str, Any]]:
     """Singly and in segments; of an extractor without classes, words alone."""
     stages = [Stage("mlm", "mom"), Stage("msm", "mrm")]
     if not pool.corpus.extractor.classes:
         stages = [replace(stage, regions="none") for stage in stages]
     return {name: one for stage in stages for name, one in hidden_found(model, pool, stage).items()}
-
-
-def _share(rows: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    counts = np.array(rows, np.float64)
-
-    def share(sample: NDArray[np.float64]) -> float:
-        return float(sample[:, 0].sum() / sample[:, 1].sum())
-
-    return {"value": share(counts), "interval": bootstrap_interval(counts, share), "hidden": int(counts[:, 1].sum())}
-
-
-@torch.inference_mode()
-def word_gain(model: InterBert, pool: Pool, stage: Stage) -> dict[str, float | tuple[float, float]]:
-    """Word accuracy with each text's own picture and without, and the difference's paired interval.
-
-    Resampled by text: 95 %, percentile bootstrap.
-    """
-    rows: list[tuple[int, int, int]] = []
-    for batch in _moved(model, pool.own().batches(stage)):
-        with_image = words_right(model, model(batch), batch)
-        without = words_right(model, model(batch.text_alone()), batch)
-        of_text = scored_words(batch).sum(1).tolist()
-        for one, other in zip(torch.split(with_image, of_text), torch.split(without, of_text), strict=True):
-            rows.append((int(one.sum()), int(other.sum()), len(one)))
-    counts = np.array([row for row in rows if row[2]], np.float64)
-    if not len(counts):
-        raise InterbertError("no masked word to score; wanted a split with matching pairs and a stage that hides words")
-
-    def gain(sample: NDArray[np.float64]) -> float:
-        return float((sample[:, 0].sum() - sample[:, 1].sum()) / sample[:, 2].sum())
-
-    total = counts.sum(0)
-    return {
-        "with_image": float(total[0] / total[2]),
-        "without_image": float(total[1] / total[2]),
-        "gain": gain(counts),
-        "gain_interval": bootstrap_interval(counts, gain),
-        "words": float(total[2]),
-    }

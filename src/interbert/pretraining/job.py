@@ -22,6 +22,7 @@ from interbert.pretraining.batches import (
     DrawnPairs,
     draw_pairs,
     epoch_plan,
+    own_pairs,
 )
 from interbert.pretraining.evaluation import Pool, quick_validation
 from interbert.pretraining.stages import Masking, Stage
@@ -115,9 +116,11 @@ class PretrainingJob:
             self._epoch = epoch, epoch_plan(self.texts, lengths, self.plan.batch_size, order)
         texts = self._epoch[1][at]
         images = np.array([self.corpus.image_of(int(text)) for text in texts], np.int64)
+        stage = self.stage_of(step)
+        if stage.matching == "none":
+            return own_pairs(texts, images)
         belongs = self.maker.belonging.matrix(texts, images)
         pairs = draw_pairs(texts, images, generator_for(self.seed, "negatives", step), belongs)
-        stage = self.stage_of(step)
         late = stage.draws_late or stage.matching == "alone"
         return DrawnPairs(texts, images, pairs.is_match) if late else pairs
 

@@ -38,9 +38,9 @@ def counts(batch: Batch, stage: Stage) -> dict[str, float]:
         found["words"] = float(scored_words(batch).sum())
     if stage.regions != "none":
         found["regions"] = float(scored_regions(batch).sum())
-    if stage.matching != "alone":
+    if stage.matches:
         found["matching"] = float(len(batch))
-    if stage.matching != "interact":
+    if stage.contrasts:
         found["alone"] = float(len(batch))
     return found
 
@@ -48,10 +48,10 @@ def counts(batch: Batch, stage: Stage) -> dict[str, float]:
 def losses(model: InterBert, batch: Batch, stage: Stage) -> dict[str, Tensor]:
     """The sums of the stage's objectives. An empty set sums to 0."""
     found: dict[str, Tensor] = {}
-    if stage.matching != "interact" or stage.draws_late:
-        with torch.set_grad_enabled(stage.matching != "interact"):
+    if stage.contrasts or stage.draws_late:
+        with torch.set_grad_enabled(stage.contrasts):
             margins, own = _margins_alone(model, batch)
-        if stage.matching != "interact":
+        if stage.contrasts:
             found["alone"] = alone_loss(margins, own)
         if stage.draws_late:
             batch = with_late_negatives(batch, margins.detach(), own, stage.hard_negatives)
@@ -61,7 +61,8 @@ def losses(model: InterBert, batch: Batch, stage: Stage) -> dict[str, Tensor]:
             found["words"] = word_loss(model, output, batch)
         if stage.regions != "none":
             found["regions"] = region_loss(model, output, batch)
-        found["matching"] = matching_loss(model, output, batch)
+        if stage.matches:
+            found["matching"] = matching_loss(model, output, batch)
     return found
 
 

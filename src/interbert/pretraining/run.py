@@ -26,12 +26,13 @@ from interbert.text.tokenizer import Tokenizer
 from interbert.training.loop import Summary, train
 from interbert.training.parallel import processes, whole_weights
 from interbert.training.report import example_pairs, write_report
-from interbert.vision.provenance import UNKNOWN, ExtractorInfo
+from interbert.vision.provenance import NO_PICTURES, UNKNOWN, ExtractorInfo
 from interbert.weights.bert import bert_config, find_bert, start_from_bert
 
 log = logging.getLogger(__name__)
 
 NOT_IN_THE_WEIGHTS = ("dropout", "attention_dropout", "image_dropout", "gradient_checkpointing")
+OF_PICTURES = ("image_embedding", "image_stream", "fusion", "region_head", "match_head")  # not learned by texts alone
 REGION_CLASSES = "region_head.decoder"  # the layer that is as wide as the corpus has classes
 STANDARDISING_PICTURES = 2000  # as many pictures fix the mean and scale of region features
 
@@ -55,6 +56,7 @@ def pretrain(
     if isinstance(corpus, Corpora) and len(corpus.held_out_elsewhere):
         log.info("%d training pictures left out: another corpus holds them out", len(corpus.held_out_elsewhere))
     tokenizer = corpus.tokenizer()
+    refuse_without_pictures(corpus, plan, corpora[0])
     if not corpus.extractor.classes and any(stage.regions != "none" for stage in plan.stages):
         raise InterbertError(
             f"the regions of '{corpora[0]}' have no classes, so hidden regions have no target; "
@@ -65,7 +67,8 @@ def pretrain(
     torch.manual_seed(seed)
     model, plan = started(plan, init, corpus, tokenizer)
     job = PretrainingJob(corpus, tokenizer, plan, init)
-    if model.config.region_standardised and not model.image_embedding.is_standardised:
+    standardises = model.config.region_standardised and not corpus.text_alone
+    if standardises and not model.image_embedding.is_standardised:
         model.image_embedding.standardise(feature_sample(corpus, seed))
     out.mkdir(parents=True, exist_ok=True)
     with processes(parallel) as joined:
@@ -83,8 +86,18 @@ def pretrain(
             if not trained.write_card(out, about(parts, plan, init, summary), licence):
                 log.info("'%s' is not interbert's any more; it stays as it is", out / "README.md")
             trained.save_pretrained(out)
-            write_report(out, example_pairs(trained, corpus, seed=seed))
+            write_report(out, [] if corpus.text_alone else example_pairs(trained, corpus, seed=seed))
     return summary
+
+
+def refuse_without_pictures(corpus: AnyCorpus, plan: Pretraining, folder: Path) -> None:
+    """Raises UsageError where a stage needs pictures and the corpus has texts alone."""
+    stage = next((stage for stage in plan.stages if stage.needs_pictures), None)
+    if corpus.text_alone and stage is not None:
+        raise UsageError(
+            f"stages: '{folder}' has texts alone, and the stage '{stage.name}' hides regions or matches pictures. Give "
+            "--recipe chinese-texts , or  --set stages.regions=none --set stages.matching=none , or regions"
+        )
 
 
 def fitted(config: ModelConfig, corpus: AnyCorpus, tokenizer: Tokenizer) -> ModelConfig:
@@ -137,21 +150,30 @@ def started(
 def from_run(run: Path, plan: Pretraining, corpus: AnyCorpus) -> tuple[InterBert, Pretraining]:
     """A model with a run's weights and sizes and this plan's dropout.
 
-    A run whose extractor is not known (a converted one) takes the corpus's where sizes agree; where it counts other
-    classes than the corpus, the last layer of the region head is new. Both are said.
+    Of a run that has read texts alone, what reads pictures is new. A run whose extractor is not known (a converted one)
+    takes the corpus's where sizes agree; where it counts other classes than the corpus, the last layer of the region
+    head is new. All of it is said.
     """
     extractor = ExtractorInfo.load(run / "extractor.json")
     before = without_projections(InterBert.from_pretrained(run))
-    if corpus.extractor.feature_size != before.config.region_feature_size:
+    adds_pictures = extractor.name == NO_PICTURES and not corpus.text_alone
+    has_pictures = not (adds_pictures or corpus.text_alone)
+    if has_pictures and corpus.extractor.feature_size != before.config.region_feature_size:
         raise InterbertError(
             f"run '{run}' reads regions of {before.config.region_feature_size} numbers, the corpus has "
             f"{corpus.extractor.feature_size} ('{corpus.extractor.name}'); extract again or start a new run"
         )
-    corpus.require(f"run '{run}'", extractor, Tokenizer.load(run / "tokenizer.json"))
+    corpus.require(f"run '{run}'", None if adds_pictures else extractor, Tokenizer.load(run / "tokenizer.json"))
     kept = {name: getattr(plan.model, name) for name in NOT_IN_THE_WEIGHTS}
-    model = InterBert(replace(before.config, region_classes=max(1, len(corpus.extractor.classes)), **kept))
+    config = replace(before.config, region_classes=max(1, len(corpus.extractor.classes)), **kept)
+    if adds_pictures:
+        config = replace(config, region_feature_size=corpus.extractor.feature_size)
+    model = InterBert(config)
     weights = before.state_dict()
-    if model.config.region_classes != before.config.region_classes:
+    if adds_pictures:
+        weights = {name: tensor for name, tensor in weights.items() if not name.startswith(OF_PICTURES)}
+        log.info("run '%s' has read texts alone: what reads pictures is new", run)
+    if model.config.region_classes != before.config.region_classes and not adds_pictures:
         weights = {name: tensor for name, tensor in weights.items() if not name.startswith(REGION_CLASSES)}
         counts = f"{before.config.region_classes:,} classes, the corpus {model.config.region_classes:,}"
         log.info("run '%s' knows %s: %s is new", run, counts, REGION_CLASSES)

@@ -13,12 +13,13 @@ RegionsHidden = Literal["mom", "mrm", "none"]
 
 @dataclass(frozen=True)
 class Stage:
-    """Some epochs with one pair of masking objectives and image-text matching.
+    """Some epochs with one pair of masking objectives and image-text matching. It must teach something.
 
     matching: "interact" is the paper's ITM, text and regions read together. Beyond the paper, "alone" trains the
     vectors that each side gives when read without the other, by contrast over the batch (half the cost, no masking);
-    "both" does both. hard_negatives: share of the negatives that are not drawn at random from the batch's pictures but
-    likelier the better they fit, read alone; they cost a forward pass more.
+    "both" does both; "none" hides without matching, which is all that texts without pictures can have.
+    hard_negatives: share of the negatives that are not drawn at random from the batch's pictures but likelier the
+    better they fit, read alone; they cost a forward pass more.
     region_dropout: whether the run's `augmentation.region_dropout` holds in this stage; False: pictures are seen whole.
 
     >>> two_stages = [Stage("mlm", "mom", epochs=5), Stage("msm", "mrm", epochs=10)]    # the paper's Table 4
@@ -27,7 +28,7 @@ class Stage:
     words: Words = "msm"
     regions: RegionsHidden = "mrm"
     epochs: int = 1
-    matching: Literal["interact", "alone", "both"] = "interact"
+    matching: Literal["interact", "alone", "both", "none"] = "interact"
     hard_negatives: float = 0.0
     region_dropout: bool = True
 
@@ -36,6 +37,25 @@ class Stage:
             raise UsageError(f"hard_negatives: got {self.hard_negatives}, wanted a share in 0..1")
         if self.matching == "alone" and (self.words, self.regions) != ("none", "none"):
             raise UsageError("matching: 'alone' reads no words and regions together, so it hides none")
+        if self.matching == "none" and (self.words, self.regions) == ("none", "none"):
+            raise UsageError("stage: it hides nothing and matches nothing, so there is nothing to learn")
+        if self.matching == "none" and self.hard_negatives:
+            raise UsageError("hard_negatives: matching 'none' has no negatives; set hard_negatives=0")
+
+    @property
+    def matches(self) -> bool:
+        """Whether text and picture, read together, are matched: the paper's ITM."""
+        return self.matching in ("interact", "both")
+
+    @property
+    def contrasts(self) -> bool:
+        """Whether vectors of each side read alone are matched."""
+        return self.matching in ("alone", "both")
+
+    @property
+    def needs_pictures(self) -> bool:
+        """Whether texts alone do not have what it teaches."""
+        return self.regions != "none" or self.matching != "none"
 
     @property
     def draws_late(self) -> bool:
@@ -45,8 +65,8 @@ class Stage:
     @property
     def name(self) -> str:
         """ "msm+mrm+itm" and the like, for logs."""
-        matching = {"interact": "itm", "alone": "alone", "both": "itm+alone"}[self.matching]
-        return "+".join([*(part for part in (self.words, self.regions) if part != "none"), matching])
+        parts = [part for part in (self.words, self.regions) if part != "none"]
+        return "+".join([*parts, *(["itm"] if self.matches else []), *(["alone"] if self.contrasts else [])])
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,11 @@ from interbert.files import sha256_of
 from interbert.model.interbert import InterBert
 from interbert.settings import read_pairs
 from interbert.text.tokenizer import Tokenizer
-from interbert.vision.provenance import UNKNOWN, ExtractorInfo
+from interbert.vision.provenance import NO_PICTURES, UNKNOWN, ExtractorInfo
 from interbert.vision.store import RegionStore
 from interbert.weights.bert import bert_config, find_bert, start_from_bert
 
 NEW = "new:"
-NO_PICTURES = "none"  # name of the extractor of a new model whose task has texts alone
 STANDARDISING_PICTURES = 2000  # as many pictures fix the mean and scale of a new model's region features
 
 

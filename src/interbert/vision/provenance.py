@@ -10,6 +10,7 @@ from typing import Any
 from interbert.errors import InterbertError
 from interbert.files import write_json
 
+NO_PICTURES = "none"  # the name where texts were read alone: by a corpus without regions, a model without pictures
 UNKNOWN = "unknown"  # the name where a model says how many numbers a region has, but nobody what extractor made them
 
 
@@ -67,6 +68,8 @@ class ExtractorInfo:
 
         An UNKNOWN one, which only a converted model has, agrees with every one of its feature size.
         """
+        if self.name != other.name and NO_PICTURES in (self.name, other.name):
+            return "one of them has texts alone, without pictures"
         parts: tuple[str, ...] = ("name", "feature_size", "weights_sha256", "classes", "attributes", "settings")
         if UNKNOWN in (self.name, other.name):
             parts = ("feature_size",)
@@ -78,6 +81,9 @@ class ExtractorInfo:
                 names = {"classes": "the class names", "attributes": "the attribute names"}
                 return names.get(name, f"{name} {mine!r} and {theirs!r}")
         return None
+
+
+TEXT_ALONE = ExtractorInfo(NO_PICTURES, 1)  # of a corpus without pictures; a model needs some size of a region
 
 
 @dataclass(frozen=True)
