@@ -25,6 +25,7 @@ from interbert.config import MATCH_CLASS, ModelConfig, preset
 from interbert.model.interbert import InterBert
 from interbert.pretraining import objectives
 from interbert.pretraining.stages import Stage
+from interbert.training.memory import keep_memory
 from interbert.training.optimizer import make_optimizer
 from interbert.training.precision import autocast, chosen_precision, fast_matmul
 from interbert.training.settings import Training
@@ -57,6 +58,7 @@ def train_step(name: str = "paper", precision: str = "auto") -> Step:
     arithmetic = chosen_precision(precision, CPU)
 
     def step(*tensors: Tensor) -> Tensor:
+        keep_memory(True)  # as the training loop does; the other contestants have torch's usual memory
         batch = as_batch(*tensors)
         divisors = objectives.counts(batch, STAGE)
         optimizer.zero_grad(set_to_none=True)
@@ -66,6 +68,7 @@ def train_step(name: str = "paper", precision: str = "auto") -> Step:
             loss = sum((sums[key] / max(divisors[key], 1.0) for key in sums), torch.zeros(()))
             loss.backward()
         optimizer.step()
+        keep_memory(False)
         return loss.detach()
 
     return step

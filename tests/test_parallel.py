@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from toy import ToyJob, ToyModel, lines_without_timing
 from two_processes import SETTINGS, OneHead
 
 from interbert.errors import InterbertError, UsageError
 from interbert.training.loop import train
-from interbert.training.parallel import Parallel, processes
+from interbert.training.parallel import Parallel, Shared, processes
 
 HERE = Path(__file__).parent
 KINDS = pytest.mark.parametrize("kind", ["ddp", "fsdp"])
@@ -157,3 +158,25 @@ def test_outside_of_torchrun_there_is_one_process(monkeypatch: pytest.MonkeyPatc
         assert (parallel.rank, parallel.world) == (0, 1)
     with pytest.raises(UsageError, match="torchrun"), processes("fsdp"):
         pass
+
+
+def test_only_the_last_micro_batch_of_a_step_is_communicated() -> None:
+    sent: list[int] = []
+
+    def counted(_: None, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+        sent.append(bucket.buffer().numel())
+        done: torch.futures.Future[Tensor] = torch.futures.Future()
+        done.set_result(bucket.buffer())
+        return done
+
+    counted.__annotations__.clear()  # DDP reads them, and takes them for strings here
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        shared = Shared(nn.Linear(3, 2), Parallel(kind="ddp"))
+        shared._module.register_comm_hook(None, counted)
+        for last, communicated in ((False, 0), (False, 0), (True, 9)):  # 3 * 2 weights, 2 biases, what is never used
+            with shared.gradients(last):
+                shared.run(lambda model: model(torch.ones(4, 3))).sum().backward()
+            assert sum(sent) == communicated
+    finally:
+        dist.destroy_process_group()

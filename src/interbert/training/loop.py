@@ -29,6 +29,7 @@ from interbert.training.checkpoint import Checkpoint, Checkpoints, load_checkpoi
 from interbert.training.interruption import Interruption, Stopped, stopped_by
 from interbert.training.job import Job
 from interbert.training.journal import Journal, Line
+from interbert.training.memory import memory_kept
 from interbert.training.optimizer import gradient_norm, learning_rate, make_optimizer, set_learning_rate
 from interbert.training.parallel import Parallel, Shared, loss_of_a_process_explained
 from interbert.training.precision import autocast, chosen_precision, fast_matmul
@@ -116,6 +117,7 @@ def train(
     parallel = parallel or Parallel(device=next(model.parameters()).device)
     with ExitStack() as stack:
         stack.enter_context(threads(settings.threads))
+        stack.enter_context(memory_kept())
         stack.enter_context(_random_state_kept(parallel.device))
         fast = parallel.device.type == "cpu" and stack.enter_context(fast_matmul())
         checkpoints = Checkpoints(out / "checkpoints", settings.keep_checkpoints)
