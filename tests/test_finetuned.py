@@ -26,7 +26,7 @@ def run(tmp_path: Path) -> Path:
 def some_examples(folder: Path) -> list[Shown]:
     Image.new("RGB", (80, 60), "white").save(folder / "dog.png")
     picture = Picture(folder / "dog.png", "ranked first", 0.75, ((0.1, 0.1, 0.6, 0.9),))
-    return [Shown("a dog", "its own", True, (picture,)), Shown("<b>", "no", False, (Picture(None), picture))]
+    return [Shown("a dog", "its own", True, (picture,), 0.8), Shown("<b>", "no", False, (Picture(None), picture))]
 
 
 def test_examples_come_back_as_they_were(run: Path) -> None:
@@ -45,6 +45,18 @@ def test_the_report_has_our_figures_beside_the_published(run: Path) -> None:
     assert "<td>recall at 1</td><td class=number>0.250</td><td class=number>0.500 (0.400 to 0.625)</td>" in text
     assert "<td class=number>0.619</td>" in text
     assert "<td>median rank</td><td class=number></td><td class=number></td><td class=number></td>" in text
+
+
+def test_the_report_has_what_chance_gives_beside_ours(run: Path) -> None:
+    (run / "evaluations").mkdir()
+    metrics = {
+        "q_to_a": {"value": 0.5, "interval": [0.4, 0.6], "chance": 0.25},
+        "vqa_score": {"value": None, "chance": None},
+    }
+    write_json(run / "evaluations" / "a.json", {"split": "test", "zero_shot": False, "metrics": metrics})
+    text = write_task_report(run, {}).read_text(encoding="utf-8")
+    assert "<th class=number>test, by chance</th>" in text
+    assert "<td class=number>0.500 (0.400 to 0.600)</td><td class=number>0.250</td>" in text
 
 
 def test_the_report_counts_what_was_asked_left_out_and_cut(run: Path) -> None:

@@ -116,12 +116,20 @@ def test_boxes_are_drawn_into_a_picture_and_a_missing_one_is_said(run: Path, tmp
     whole = Picture(tmp_path / "white.png", boxes=((0.0, 0.0, 1.0, 1.0),))
     drawn = report._with_boxes(whole)
     assert drawn is not None
-    assert drawn.size == (144, 96)
-    assert drawn.getpixel((0, 50)) == drawn.getpixel((143, 95)) == (224, 122, 31)
+    assert drawn.size == (288, 192)
+    assert drawn.getpixel((0, 50)) == drawn.getpixel((287, 191)) == (224, 122, 31)
     assert drawn.getpixel((70, 50)) == (255, 255, 255)
     assert report._with_boxes(Picture(tmp_path / "none.png", boxes=whole.boxes)) is None
     text = write_report(run, shown=[Shown("a dog", "no", False, (Picture(tmp_path / "none.png"),))]).read_text()
     assert "the picture is not there any more" in text
+
+
+def test_an_example_has_its_score_and_a_picture_without_one_no_zero(run: Path) -> None:
+    shown = [Shown("how many?", "two", True, (Picture(None, "its picture"),), score=0.42)]
+    text = write_report(run, shown=shown, about="finetuned for vqa").read_text(encoding="utf-8")
+    assert "two <b>0.42</b>" in text
+    assert "0.00" not in text
+    assert f"{run.name}: finetuned for vqa" in text
 
 
 def test_a_table_stands_in_the_report_with_its_cells_escaped(run: Path) -> None:

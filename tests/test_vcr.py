@@ -165,6 +165,7 @@ def test_examples_show_the_chosen_answer_in_words(tmp_path: Path) -> None:
     wrong = next(one for one in shown if not one.right)
     assert wrong.asked == "two jordan and casey on the road ?"
     assert "(wanted: " in wrong.said
+    assert all(one.score is not None and 0.25 <= one.score < 1 for one in shown)  # the greatest of four
 
 
 def test_finetuning_learns_the_choices(tmp_path: Path) -> None:

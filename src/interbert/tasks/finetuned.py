@@ -20,6 +20,7 @@ from interbert.training.precision import autocast, fast_matmul
 from interbert.training.report import Picture, Shown, Table, write_report
 
 TASK_FILE, HEAD_FILE, EXAMPLES_FILE = "task.json", "head.safetensors", "examples.json"
+SEEDS_FILE = "seeds.json"  # of a folder that holds the runs of several seeds
 COUNTED = (  # of what an evaluation counts, what its report shows below the figures
     *("captions", "pictures", "questions", "choices", "examples"),
     *("left_out", "stand_ins", "unlinked", "cut", "cut_answers"),
@@ -72,7 +73,7 @@ def read_examples(run: Path) -> list[Shown]:
             Picture(Path(of["file"]) if of["file"] else None, of["note"], of["score"], tuple(map(tuple, of["boxes"])))
             for of in one["pictures"]
         )
-        found.append(Shown(one["asked"], one["said"], one["right"], pictures))
+        found.append(Shown(one["asked"], one["said"], one["right"], pictures, one.get("score")))
     return found
 
 
@@ -80,12 +81,15 @@ def write_task_report(run: Path, published: Mapping[str, Mapping[str, float]]) -
     """`report.html` of a finetuned run: curves, its figures beside the published ones, examples right and wrong."""
     columns: dict[str, Mapping[str, Any]] = {}
     counts: dict[str, Mapping[str, Any]] = {}
-    if validation := read_task(run).get("validation"):
+    known = read_task(run)
+    if validation := known.get("validation"):
         columns["validation, while training"] = validation
     for file in sorted((run / "evaluations").glob("*.json")):
         found = json.loads(file.read_text(encoding="utf-8"))
         column = found["split"] + (", zero-shot" if found["zero_shot"] else "")
         columns[column], counts[column] = found["metrics"], found
+        if chance := {name: one["chance"] for name, one in found["metrics"].items() if one.get("chance") is not None}:
+            columns[f"{column}, by chance"] = chance
     columns |= published
     metrics = list(dict.fromkeys(name for column in columns.values() for name in column))
     rows = tuple((name, tuple(_cell(column.get(name)) for column in columns.values())) for name in metrics)
@@ -94,7 +98,8 @@ def write_task_report(run: Path, published: Mapping[str, Mapping[str, float]]) -
         for name in COUNTED
         if any(of.get(name) for of in counts.values())
     )
-    return write_report(run, table=Table(tuple(columns), rows), shown=read_examples(run))
+    table = Table(tuple(columns), rows)
+    return write_report(run, table=table, shown=read_examples(run), about=f"finetuned for {known['task']}")
 
 
 def _count(number: int | None) -> str:

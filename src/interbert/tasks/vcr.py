@@ -312,18 +312,26 @@ class Vcr(Task):
     def examples(self, model: TaskModel, count: int) -> list[Shown]:
         """Validation questions whose answer the model finds, and as many where it takes another."""
         readings = self._validated()
-        said = self.predict(model, readings)[:, 0].argmax(-1)
+        found = self.predict(model, readings)[:, 0]
+        said, scores = found.argmax(-1), found.max(-1)
         right = np.array([one.question.answer for one in readings]) == said
-        return [self._shown(readings[at], int(said[at]), bool(right[at])) for at in some_of_both(right, count)]
+        return [
+            self._shown(readings[at], int(said[at]), float(scores[at]), bool(right[at]))
+            for at in some_of_both(right, count)
+        ]
 
-    def _shown(self, reading: Reading, said: int, right: bool) -> Shown:
+    def _shown(self, reading: Reading, said: int, score: float, right: bool) -> Shown:
         question, picture = reading.question, reading.picture
         names = names_of(question.objects)
         text = text_of(question.answers[said], names)
         if not right and question.answer is not None:
             text += f" (wanted: {text_of(question.answers[question.answer], names)})"
         pictures = () if picture is None else (self.reader.pictures.shown(picture),)
-        return Shown(text_of(question.question, names), text, right, pictures)
+        return Shown(text_of(question.question, names), text, right, pictures, score)
+
+    def digest(self, split: str) -> str:
+        """Of the split's examples."""
+        return self.found.digest(split)
 
     def fingerprint(self) -> dict[str, Any]:
         """The training questions, how many choices can be read, and how many without pictures."""

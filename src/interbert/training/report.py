@@ -17,7 +17,9 @@ from interbert.batch import make_batch
 from interbert.corpus.corpus import Corpora, Corpus
 from interbert.model.interbert import InterBert
 from interbert.training.journal import Line, read_journal
-from interbert.webpage import THUMBNAIL_PIXELS, chart, figure, picture_uri, write_page
+from interbert.webpage import chart, figure, picture_uri, write_page
+
+SHOWN_PIXELS = 288  # of the longer side of an example's picture, so that its boxes can be told apart
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Shown:
-    """An example of a task: what was asked, what the model said, and whether that is right."""
+    """An example of a task: what was asked, what the model said, and whether that is right.
+
+    score: the probability that the model gives what it said; None where each picture has its own, or there is none.
+    """
 
     asked: str
     said: str
     right: bool
     pictures: tuple[Picture, ...] = ()
+    score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,12 +68,20 @@ class Table:
 
 
 def write_report(
-    run: Path, examples: Sequence[Example] = (), table: Table | None = None, shown: Sequence[Shown] = ()
+    run: Path,
+    examples: Sequence[Example] = (),
+    table: Table | None = None,
+    shown: Sequence[Shown] = (),
+    about: str = "",
 ) -> Path:
-    """Writes `report.html` into the run's folder and returns its path. Without `training.jsonl` it has no curves."""
+    """Writes `report.html` into the run's folder and returns its path. Without `training.jsonl` it has no curves.
+
+    about: what the run is, beside the name of its folder.
+    """
     journal = run / "training.jsonl"
     lines = read_journal(journal) if journal.is_file() else []
-    parts = ["<h1>Training report</h1>", f"<p class=soft>{escape(run.name)}</p>", _numbers(lines), _curves(lines)]
+    name = f"{run.name}: {about}" if about else run.name
+    parts = ["<h1>Training report</h1>", f"<p class=soft>{escape(name)}</p>", _numbers(lines), _curves(lines)]
     if table is not None and table.rows:
         parts.append(_table(table))
     if examples:
@@ -203,13 +217,15 @@ def _shown(examples: Sequence[Shown], right: bool) -> str:
     for one in chosen:
         figures = "".join(_figure(picture, right) for picture in one.pictures)
         row = f"<div class=row>{figures}</div>" if figures else ""
-        parts.append(f"<p><b>{escape(one.asked)}</b><br><span class=soft>{escape(one.said)}</span></p>{row}")
-    return f"<section><h2>{'Right' if right else 'Wrong'}</h2>{''.join(parts)}</section>"
+        score = "" if one.score is None else f" <b>{one.score:.2f}</b>"
+        said = f"<span class=soft>{escape(one.said)}{score}</span>"
+        parts.append(f"<div><p><b>{escape(one.asked)}</b><br>{said}</p>{row}</div>")
+    return f"<section><h2>{'Right' if right else 'Wrong'}</h2><div class=cards>{''.join(parts)}</div></section>"
 
 
 def _figure(picture: Picture, right: bool) -> str:
-    uri = None if picture.file is None else picture_uri(_with_boxes(picture) or picture.file)
-    return figure(uri, picture.note, picture.score or 0.0, right=right)
+    uri = None if picture.file is None else picture_uri(_with_boxes(picture) or picture.file, SHOWN_PIXELS)
+    return figure(uri, picture.note, picture.score, right=right)
 
 
 def _with_boxes(picture: Picture) -> Image.Image | None:
@@ -221,7 +237,7 @@ def _with_boxes(picture: Picture) -> Image.Image | None:
             small = opened.convert("RGB")
     except (OSError, ValueError):
         return None
-    small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    small.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
     draw = ImageDraw.Draw(small)
     width, height = small.size
     for x1, y1, x2, y2 in picture.boxes:
