@@ -239,6 +239,20 @@ def test_every_example_is_seen_once_an_epoch(corpus: Corpus, tmp_path: Path) -> 
         assert sorted(np.concatenate([examples for _, examples in seen[epoch : epoch + 12]])) == list(range(96))
 
 
+def test_a_run_is_not_written_among_those_of_several_seeds(corpus: Corpus, start: Path, tmp_path: Path) -> None:
+    (tmp_path / "seeds.json").touch()
+    with pytest.raises(UsageError, match="holds the runs of several seeds; give --seeds, or another folder"):
+        done(corpus, start, tmp_path)
+
+
+def test_where_no_example_is_left_the_reason_is_said(
+    corpus: Corpus, start: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(InterbertError, match="retrieval: no training example is left; what was left out"):
+        done(corpus, start, tmp_path / "run", replace(PLAN, min_regions=90, max_regions=100))
+    assert "96 of 96 training captions left out: their pictures have fewer than 90 regions" in caplog.text
+
+
 def test_fewer_examples_than_a_batch_are_an_error(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(InterbertError, match="got 96 training examples, wanted at least one batch of 97"):
         job_of(corpus, replace(small_plan(1), batch_size=97), tmp_path)

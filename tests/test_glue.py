@@ -10,7 +10,7 @@ import pytest
 import torch
 from task_helpers import CONFIG, TOKENIZER, given, saved_run, task_model
 
-from interbert.errors import UsageError
+from interbert.errors import InterbertError, UsageError
 from interbert.tasks.finetuning import Finetuning, finetune
 from interbert.tasks.glue import Cola, Glue, GlueOptions, LabelledBatch, Rte, Sst2, Stsb, outputs_of
 from interbert.tasks.task import Asked
@@ -122,6 +122,13 @@ def test_examples_show_what_was_said_and_what_was_wanted(tmp_path: Path) -> None
     wrong = next(one for one in shown if not one.right)
     assert " | " in wrong.asked
     assert ", wanted " in wrong.said
+    assert all(one.score is not None and 0.5 <= one.score < 1 for one in shown)  # the greater of two
+
+
+def test_training_sentences_without_labels_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "train.tsv").write_text("sentence\ntwo dogs\n")
+    with pytest.raises(InterbertError, match="no training example of SST-2 has a label; give a column label"):
+        _ = Sst2.open(tmp_path, GlueOptions(), given("sst2")).lengths
 
 
 def test_finetuning_learns_which_sentences_have_a_dog(tmp_path: Path) -> None:

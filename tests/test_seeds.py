@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from finetuning_helpers import small_plan
 
-from interbert.errors import InterbertError
+from interbert.errors import InterbertError, UsageError
 from interbert.tasks.finetuning import Finetuning
 from interbert.tasks.seeds import over_seeds, runs_of, together
 
@@ -26,6 +26,18 @@ def test_each_seed_has_a_run_and_the_summary_their_mean_and_spread(tmp_path: Pat
     assert found["metrics"]["accuracy"]["spread"] == pytest.approx(0.2)  # sqrt((0.2 ** 2 + 0.2 ** 2) / 2)
     assert json.loads((tmp_path / "seeds.json").read_text()) == found
     assert runs_of(tmp_path) == [tmp_path / f"seed-{seed}" for seed in (4, 5, 6)]
+
+
+def test_of_torchruns_processes_the_first_alone_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert over_seeds(small_plan(), tmp_path, 2, lambda plan, out: {})["metrics"] == {}
+    assert not (tmp_path / "seeds.json").exists()
+
+
+def test_a_folder_holds_one_run_or_those_of_seeds(tmp_path: Path) -> None:
+    (tmp_path / "task.json").touch()
+    with pytest.raises(UsageError, match="holds one finetuned run; give another folder for those of 2 seeds"):
+        over_seeds(small_plan(), tmp_path, 2, lambda plan, out: {})
 
 
 def test_one_seed_has_no_spread_and_what_one_run_lacks_is_left_out() -> None:

@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 from finetuning_helpers import drawn_corpus, tiny_run
+from task_helpers import saved_run
 
 from interbert.corpus.corpus import Corpus
 from interbert.errors import InterbertError, UsageError
 from interbert.files import write_json
 from interbert.tasks.evaluation import evaluate_task
+from interbert.tasks.finetuning import Finetuning, finetune
+from interbert.tasks.glue import GlueOptions
 from interbert.tasks.task import Asked
+from interbert.training.settings import Training
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +43,33 @@ def test_a_finetuned_run_is_asked_with_the_regions_it_was_finetuned_with(corpus:
     assert as_finetuned["metrics"] == evaluated(corpus, run, regions=(1, 3))["metrics"]
     facts = [json.loads(file.read_text()) for file in (run / "scores").glob("*/scores.json")]
     assert [fact["max_regions"] for fact in facts] == [3]
-    evaluated(corpus, run, zero_shot=True)
-    assert len(list((run / "scores").iterdir())) == 2  # zero-shot takes all of them
+    evaluated(corpus, run, regions=(1, None))
+    assert len(list((run / "scores").iterdir())) == 2  # of all regions
+
+
+def test_a_finetuned_run_is_not_measured_as_if_it_were_pretrained(corpus: Corpus, run: Path) -> None:
+    with pytest.raises(UsageError, match="was finetuned for retrieval; give the pretrained run"):
+        evaluated(corpus, run, zero_shot=True)
+    write_json(run / "task.json", {"task": "prefilter"})  # leaves the matching head as it was
+    assert evaluated(corpus, run, zero_shot=True)["zero_shot"]
+
+
+def test_too_few_pictures_to_rank_are_an_error_that_says_of_how_many_regions(corpus: Corpus, run: Path) -> None:
+    with pytest.raises(InterbertError, match="has 0 pictures of 90 regions or more in its test split"):
+        evaluated(corpus, run, regions=(90, 100))
+
+
+def test_examples_that_were_trained_on_are_told_as_such(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run, data = saved_run(tmp_path / "run"), tmp_path / "films.tsv"
+    data.write_text("sentence\tlabel\n" + "a dog\t1\ntwo cats\t0\n" * 8)
+    plan = Finetuning("sst2", GlueOptions(), epochs=1, batch_size=8, training=Training(ema=None))
+    finetune("sst2", data, str(run), tmp_path / "out", plan, progress=False)
+    assert "the run has its last weights" in caplog.text  # one file, no validation split
+    assert evaluate_task("sst2", data, Asked(tmp_path / "out"))["trained_on"]
+    assert "these are the examples that the run was trained on" in caplog.text
+    other = tmp_path / "others.tsv"
+    other.write_text("sentence\tlabel\na cat\t1\n")
+    assert "trained_on" not in evaluate_task("sst2", other, Asked(tmp_path / "out"))
 
 
 def test_the_result_stays_in_the_run_and_stands_in_its_report(corpus: Corpus, run: Path) -> None:
@@ -78,5 +107,6 @@ def test_a_folder_that_is_no_run_is_refused(corpus: Corpus, tmp_path: Path) -> N
 def test_a_task_with_a_head_of_its_own_has_no_zero_shot(corpus: Corpus, run: Path, tmp_path: Path) -> None:
     (tmp_path / "CoLA").mkdir()
     (tmp_path / "CoLA" / "dev.tsv").write_text("x\t1\t\ta dog plays .\nx\t0\t*\tdog a .\n")
+    (run / "task.json").unlink()
     with pytest.raises(UsageError, match="cola has a head of its own, which only finetuning gives"):
         evaluate_task("cola", tmp_path / "CoLA", Asked(run), zero_shot=True)

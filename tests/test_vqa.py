@@ -89,6 +89,11 @@ def test_no_common_answer_is_refused(tmp_path: Path) -> None:
         VqaOptions(min_occurrences=0)
 
 
+def test_training_questions_without_answers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InterbertError, match="no training question has answers, from which"):
+        opened(tmp_path, rows=[row(0, "a dog")])
+
+
 def test_a_batch_has_the_question_the_picture_and_soft_targets(tmp_path: Path) -> None:
     task = opened(tmp_path)
     batch = batch_of(task, 1, 2)
@@ -208,6 +213,7 @@ def test_examples_show_what_people_said(tmp_path: Path) -> None:
     assert [one.right for one in shown] == [True, False]
     assert shown[0].said in ("yes; people: yes (4), old (1)", "no; people: no (4), old (1)")
     assert len(shown[0].pictures[0].boxes) >= 3
+    assert all(one.score is not None and 0 < one.score < 1 for one in shown)
 
 
 def test_finetuning_learns_the_answers_and_keeps_them(tmp_path: Path) -> None:

@@ -37,6 +37,12 @@ def test_the_challenges_questions_are_joined_with_their_annotations(tmp_path: Pa
     assert [question.common for question in found.splits["validation"]] == ["dog"]
 
 
+def test_an_id_of_0_is_an_id_and_without_one_the_number_of_the_line_is(tmp_path: Path) -> None:
+    rows = [{"id": 0, "image": "a.jpg", "question": "What?"}, {"image": "a.jpg", "question": "What?"}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert [question.id for question in read_questions(tmp_path / "a.jsonl").splits[WHOLE]] == [0, "2"]
+
+
 def test_questions_without_annotations_are_a_test_set(tmp_path: Path) -> None:
     found = read_questions(challenge(tmp_path, "test2015", None))
     assert found.splits["test"][0].answers == ()
@@ -84,6 +90,7 @@ def test_a_csv_has_its_answers_between_bars(tmp_path: Path) -> None:
         ({"image": "a.jpg", "answer": "cat"}, "no question among image, answer"),
         ({"image": "a.jpg", "question": "What?", "answers": [1]}, "wanted texts"),
         ({"image": "a.jpg", "question": "What?", "answers": {"cat": 3}}, "wanted a list of texts"),
+        ({"image": "a.jpg", "question": "How many?", "answer": 2}, "answer: got 2, wanted a text"),
     ],
 )
 def test_rows_that_are_no_question_are_refused(tmp_path: Path, row: dict[str, Any], says: str) -> None:

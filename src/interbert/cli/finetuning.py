@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -106,17 +105,18 @@ def finetune(
     from interbert.tasks.finetuning import Finetuning, Finished
     from interbert.tasks.finetuning import finetune as finetune_task
     from interbert.tasks.seeds import over_seeds
+    from interbert.training.parallel import is_first_process
 
     def one(plan: Finetuning, out: Path) -> Finished:
         return finetune_task(task, data, start, out, plan, store=store, progress=screen.progress, parallel=parallel)
 
     if seeds is not None:
         found = over_seeds(plan, out, seeds, lambda plan, folder: one(plan, folder).validation)
-        if os.environ.get("RANK", "0") == "0":
+        if is_first_process():
             screen.show(found, _seed_lines(out, found))
         return
     finished = one(plan, out)
-    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes, the first says it
+    if is_first_process():
         screen.show(asdict(finished), _lines(out, finished))
 
 

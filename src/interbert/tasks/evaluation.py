@@ -47,6 +47,8 @@ def evaluate_task(
     run = asked.run
     if not (run / "config.json").is_file():
         raise UsageError(f"--from: got '{run}', wanted the folder of a run; it has no config.json")
+    if zero_shot:
+        _refuse_finetuned(run)
     known = {} if zero_shot else _finetuned_for(name, run)
     backbone = InterBert.from_pretrained(run)
     least, most = regions or (known.get("min_regions", 1), known.get("max_regions"))
@@ -66,14 +68,27 @@ def evaluate_task(
     task = kind.open(data, changed(options, settings or {}), given)
     if zero_shot and task.head(backbone.config) is not None:
         raise UsageError(f"--zero-shot: {name} has a head of its own, which only finetuning gives")
+    seen = known.get("trained_on") is not None and task.digest(asked.split) == known["trained_on"]
+    if seen:
+        log.warning("these are the examples that the run was trained on: its figures say little of others")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = with_head(backbone, task, run).to(device).eval()
     asked = replace(asked, precision=chosen_precision(asked.precision, device))
     with measuring(asked.precision, device):
         found = task.evaluate(model, asked)
     said = {"task": name, "run": str(run), "split": asked.split, "zero_shot": zero_shot, "precision": asked.precision}
+    said |= {"trained_on": True} if seen else {}
     _keep(run, task, said | found)
     return said | found
+
+
+def _refuse_finetuned(run: Path) -> None:
+    """A prefilter leaves the matching head as it was; any other task does not."""
+    if (run / TASK_FILE).is_file() and (task := read_task(run)["task"]) != "prefilter":
+        raise UsageError(
+            f"--zero-shot: '{run}' was finetuned for {task}; give the pretrained run that it began with, or leave "
+            "--zero-shot out"
+        )
 
 
 def _finetuned_for(name: str, run: Path) -> dict[str, Any]:

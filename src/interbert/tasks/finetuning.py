@@ -29,6 +29,7 @@ from interbert.pretraining.batches import epoch_plan
 from interbert.pretraining.card import about_finetuning
 from interbert.tasks.finetuned import (
     HEAD_FILE,
+    SEEDS_FILE,
     TASK_FILE,
     measuring,
     with_head,
@@ -95,6 +96,8 @@ class FinetuneJob:
         self.lengths = task.lengths
         self.steps_per_epoch = len(self.lengths) // plan.batch_size
         self._epoch: tuple[int, NDArray[np.int64]] | None = None
+        if len(self.lengths) == 0:
+            raise InterbertError(f"{plan.task}: no training example is left; what was left out, and why, stands above")
         if self.steps_per_epoch == 0:
             raise InterbertError(
                 f"{plan.task}: got {len(self.lengths)} training examples, wanted at least one batch of "
@@ -262,6 +265,8 @@ def finetune(
 def _refuse_another_run(out: Path, start: str) -> None:
     if out.exists() and Path(start).exists() and out.samefile(start):
         raise UsageError(f"--out: got '{out}', the run that is finetuned; give another folder")
+    if (out / SEEDS_FILE).exists():
+        raise UsageError(f"--out: '{out}' holds the runs of several seeds; give --seeds, or another folder")
     if (out / "config.json").exists() and not (out / TASK_FILE).exists():
         raise InterbertError(f"'{out}' holds a run that was not finetuned; give another --out")
 
@@ -291,8 +296,12 @@ def _leave(
     lines = read_journal(out / "training.jsonl")
     found = {line["step"]: line["validation"] for line in lines if "validation" in line}
     validation: dict[str, float] = {} if best is None else found[best]
+    if best is None:
+        log.warning("no validation gave a %s to choose by (is there a validation split?): the run has its last weights",
+                    task.metric)  # fmt: skip
     regions = {"min_regions": plan.min_regions, "max_regions": plan.max_regions}
     kept = {"task": plan.task, "options": asdict(plan.options), **regions, "facts": task.facts()}
+    kept["trained_on"] = task.digest("train")
     write_json(out / TASK_FILE, {**kept, "best_step": best, "validation": validation})  # first: it says whose run it is
     begun.tokenizer.save(out / "tokenizer.json")
     begun.extractor.save(out / "extractor.json")

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from interbert.batch import Batch, make_batch
 from interbert.config import ModelConfig
-from interbert.errors import UsageError
+from interbert.errors import InterbertError, UsageError
 from interbert.metrics import accuracy, matthews, pearson, spearman
 from interbert.tasks.glue_files import GLUE, GlueSet, Sentences, read_glue, write_submission
 from interbert.tasks.rows import Examples
@@ -89,6 +89,10 @@ class Glue(Task):
     def _train(self) -> tuple[list[Sentences], list[Joined]]:
         """The training examples as they are and as they are read."""
         labelled = [example for example in self.found.training() if example.label is not None]
+        if not labelled:
+            raise InterbertError(
+                f"no training example of {self.kind.title} has a label; give a column {self.kind.label}"
+            )
         read = self._read(labelled)
         self._cut(read)
         return labelled, read
@@ -147,20 +151,20 @@ class Glue(Task):
 
     def predict(self, model: TaskModel, examples: Sequence[Sentences]) -> NDArray[np.float64]:
         """float64 [N]: the class's place, or the number, of each example."""
-        return self._predicted(model, examples, self._read(examples))
+        return self._said(self._outputs(model, examples, self._read(examples)))
 
-    def _predicted(
-        self, model: TaskModel, examples: Sequence[Sentences], read: Sequence[Joined]
-    ) -> NDArray[np.float64]:
-        predicted = np.zeros(len(read))
+    def _said(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        return outputs[:, 0] if self.kind.labels is None else outputs.argmax(-1).astype(np.float64)
+
+    def _outputs(self, model: TaskModel, examples: Sequence[Sentences], read: Sequence[Joined]) -> NDArray[np.float64]:
+        """float64 [N, outputs]: what the head says of each example."""
+        found = np.zeros((len(read), self.kind.outputs))
         device = next(model.parameters()).device
         with torch.inference_mode():
             for which in longest_first([len(text.words) for text in read], BATCH):
                 batch = self._batch([examples[at] for at in which], [read[at] for at in which])
-                outputs = outputs_of(model, batch.to(device))
-                said = outputs[:, 0] if self.kind.labels is None else outputs.argmax(-1)
-                predicted[which] = said.double().cpu().numpy()
-        return predicted
+                found[which] = outputs_of(model, batch.to(device)).double().cpu().numpy()
+        return found
 
     def validate(self, model: TaskModel) -> dict[str, float]:
         """The task's metrics on the validation split."""
@@ -184,7 +188,7 @@ class Glue(Task):
         """The metrics of a split with their intervals; asked.submission: GLUE's tsv of all its predictions."""
         examples = self.found.part(asked.split)
         read = self._read(examples)
-        predicted = self._predicted(model, examples, read)
+        predicted = self._said(self._outputs(model, examples, read))
         if asked.submission is not None:
             write_submission(asked.submission, [one.id for one in examples], predicted.tolist(), self.kind)
         known = [at for at, one in enumerate(examples) if one.label is not None]
@@ -205,17 +209,26 @@ class Glue(Task):
         A number is right where it is less than half a step from the one wanted.
         """
         examples = self._validated()
-        predicted = self.predict(model, examples)
+        outputs = self._outputs(model, examples, self._read(examples))
+        predicted, scores = self._said(outputs), torch.from_numpy(outputs).softmax(-1).amax(-1).tolist()
         right = np.abs(predicted - wanted_of(examples)) < 0.5
-        return [self._shown(examples[at], float(predicted[at]), bool(right[at])) for at in some_of_both(right, count)]
+        return [
+            self._shown(examples[at], float(predicted[at]), scores[at], bool(right[at]))
+            for at in some_of_both(right, count)
+        ]
 
-    def _shown(self, example: Sentences, said: float, right: bool) -> Shown:
+    def _shown(self, example: Sentences, said: float, score: float, right: bool) -> Shown:
         assert example.label is not None
         asked = example.first if example.second is None else f"{example.first} | {example.second}"
         if self.kind.labels is None:
             return Shown(asked, f"{said:.1f}, wanted {example.label:.1f}", right)
         names = self.kind.labels
-        return Shown(asked, names[int(said)] + ("" if right else f", wanted {names[int(example.label)]}"), right)
+        text = names[int(said)] + ("" if right else f", wanted {names[int(example.label)]}")
+        return Shown(asked, text, right, score=score)
+
+    def digest(self, split: str) -> str:
+        """Of the split's examples."""
+        return self.found.digest(split)
 
     def fingerprint(self) -> dict[str, Any]:
         """The training examples, and how they are cut."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from interbert.corpus.readers import Malformed, lines_of
 from interbert.errors import InterbertError
 from interbert.files import whole_file
-from interbert.tasks.rows import Examples, Row, of_table, read_examples, rows_of, split_of_row, text_in
+from interbert.tasks.rows import Examples, Row, id_in, of_table, read_examples, rows_of, split_of_row, text_in
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _put_back(first: tuple[str, list[str]], rest: Iterator[tuple[str, list[str]]
 
 def _sentences(row: Row, place: str, kind: GlueSet) -> Sentences:
     texts = [text_in(row, name).strip() for name in kind.texts]
-    id = str(row.get("id") or row.get("index") or place.removeprefix("line "))
+    id = str(id_in(row, place, "id", "index"))
     given = row.get(kind.label, row.get("label"))
     label = None if given is None or given == "" else _label(given, kind)
     return Sentences(id, texts[0], texts[1] if len(texts) > 1 else None, label)

@@ -24,14 +24,14 @@ from torch.nn.functional import log_softmax
 from interbert.batch import Batch
 from interbert.corpus.corpus import Corpus
 from interbert.draws import generator_for
-from interbert.errors import InterbertError, UsageError
+from interbert.errors import UsageError
 from interbert.files import sha256_of, write_json
 from interbert.model.alone import image_of_summary, text_of_summary, with_projections, without_projections
 from interbert.model.interbert import InterBert
 from interbert.pretraining.batches import Belonging
 from interbert.pretraining.objectives import alone_loss
 from interbert.tasks.ranking import Pairs, ranks_of, score_pairs
-from interbert.tasks.retrieval import corpus_of, queries_of
+from interbert.tasks.retrieval import corpus_of, images_ranked, queries_of
 from interbert.tasks.task import Asked, Given, Task, TaskModel, measured
 from interbert.tasks.teacher import Lesson, Reader, begin_folder, weights_digest
 from interbert.training.parallel import Parallel
@@ -198,11 +198,7 @@ class Prefilter(Task):
         """
         corpus = self.corpus
         texts = self._split(asked.split)
-        images = np.unique(corpus.images_of[texts]).astype(np.int64)
-        if len(images) < 2:
-            raise InterbertError(
-                f"the corpus has {len(images)} pictures in its {asked.split} split, wanted two or more"
-            )
+        images = images_ranked(corpus, texts, asked.split, self.given)
         if asked.queries is not None:
             texts = queries_of(texts, corpus.images_of[texts], asked.queries, generator_for(asked.seed, "queries"))
         pairs = Pairs(asked.run, corpus, texts, images, self.given.max_regions, asked.precision)

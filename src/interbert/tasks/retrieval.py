@@ -230,11 +230,7 @@ class Retrieval(Task):
         """The texts that are asked, the pictures that are ranked, and how many texts have too few regions."""
         texts = self._split(asked.split)
         left_out = len(self.corpus.split(asked.split)) - len(texts)
-        images = np.unique(self.corpus.images_of[texts]).astype(np.int64)
-        if len(images) < 2:
-            raise InterbertError(
-                f"the corpus has {len(images)} pictures to rank in its {asked.split} split, wanted at least 2"
-            )
+        images = images_ranked(self.corpus, texts, asked.split, self.given)
         if asked.queries is not None:
             texts = queries_of(texts, self.corpus.images_of[texts], asked.queries, generator_for(asked.seed, "queries"))
         return texts, images, left_out
@@ -294,6 +290,17 @@ def corpus_of(data: Path, given: Given) -> Corpus:
             "build it with fewer max_words"
         )
     return corpus
+
+
+def images_ranked(corpus: Corpus, texts: NDArray[np.int64], split: str, given: Given) -> NDArray[np.int64]:
+    """The pictures of a split's texts, ascending. Raises InterbertError where there are not two to tell apart."""
+    images = np.unique(corpus.images_of[texts]).astype(np.int64)
+    if len(images) < 2:
+        raise InterbertError(
+            f"the corpus has {len(images)} pictures of {given.min_regions} regions or more in its {split} split, "
+            "wanted at least 2 to rank"
+        )
+    return images
 
 
 def queries_of(texts: NDArray[np.int64], owner: NDArray[Any], count: int, generator: Generator) -> NDArray[np.int64]:

@@ -175,6 +175,16 @@ def split_of_row(row: Row) -> str | None:
     return split_of(row["split"]) if row.get("split") else None
 
 
+def id_in(row: Row, place: str, *names: str) -> Any:
+    """What the row calls itself, under the first of the names that it has; else the number of its line.
+
+    >>> id_in({"id": 0}, "line 7", "id"), id_in({"id": ""}, "line 7", "id")
+    (0, '7')
+    """
+    given = (row[name] for name in names if row.get(name) not in (None, ""))
+    return next(given, place.removeprefix("line "))
+
+
 def text_in(row: Row, *names: str) -> str:
     """The text under the first of the names that the row has. Raises ValueError where it is missing or no text."""
     for name in names:

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from interbert.errors import InterbertError
+from interbert.errors import InterbertError, UsageError
 from interbert.files import write_json
+from interbert.tasks.finetuned import SEEDS_FILE, TASK_FILE
 from interbert.tasks.finetuning import Finetuning
-
-SEEDS_FILE = "seeds.json"
+from interbert.training.parallel import is_first_process
 
 
 def over_seeds(
@@ -22,14 +22,18 @@ def over_seeds(
     """Calls `run` with the plan and a folder below `out` for each of `count` seeds, from the plan's own on.
 
     run: gives the figures of one. Writes and returns `out/seeds.json`: {"seeds", "runs", "metrics": {name: {"mean",
-    "spread", "values"}}}. Given the same again, finished runs are not trained again (`run` sees to that).
+    "spread", "values"}}}. Given the same again, finished runs are not trained again (`run` sees to that). Of torchrun's
+    processes the first alone has figures and writes. Raises UsageError where `out` is a run itself.
     """
+    if (out / TASK_FILE).exists():
+        raise UsageError(f"--out: '{out}' holds one finetuned run; give another folder for those of {count} seeds")
     seeds = [plan.training.seed + at for at in range(count)]
     found = []
     for seed in seeds:
         found.append(run(replace(plan, training=replace(plan.training, seed=seed)), out / f"seed-{seed}"))
     summary = {"seeds": seeds, "runs": [f"seed-{seed}" for seed in seeds], "metrics": together(found)}
-    write_json(out / SEEDS_FILE, summary)
+    if is_first_process():
+        write_json(out / SEEDS_FILE, summary)
     return summary
 
 

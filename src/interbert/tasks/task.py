@@ -137,6 +137,10 @@ class Task(Protocol):
         """JSON values that a finetuned run keeps in its `task.json` and gets back at evaluation."""
         return {}
 
+    def digest(self, split: str) -> str | None:
+        """Equal for equal examples of a split; None where a split never has those of another, as in a corpus."""
+        return None
+
     def fingerprint(self) -> dict[str, Any]:
         """JSON values that say which data it is: equal for an exact resume."""
 

@@ -111,13 +111,15 @@ class Vqa(Task):
         self.answers: tuple[str, ...]
         if given.facts is None:
             common = [question.common for question in found.training() if question.answers]
+            if not common:
+                raise InterbertError("no training question has answers, from which the model could learn; give some")
             self.answers = answer_vocabulary(common, options.min_occurrences)
         else:
             self.answers = tuple(given.facts["answers"])
         if not self.answers:
             raise InterbertError(
                 f"no answer is the common one of {options.min_occurrences} training questions; give more questions, "
-                "or a smaller min_occurrences"
+                "or a smaller options.min_occurrences"
             )
         if given.facts is not None and given.facts["with_pictures"] != (given.store is not None):
             raise InterbertError(
@@ -208,13 +210,17 @@ class Vqa(Task):
 
     def predict(self, model: TaskModel, asked: Sequence[Asking]) -> list[str]:
         """The most probable answer to each question."""
-        said = [""] * len(asked)
+        return [said for said, _ in self._said(model, asked)]
+
+    def _said(self, model: TaskModel, asked: Sequence[Asking]) -> list[tuple[str, float]]:
+        """The most probable answer to each question, with its probability."""
+        said = [("", 0.0)] * len(asked)
         device = next(model.parameters()).device
         with torch.inference_mode():
             for which in longest_first([self._size(one) for one in asked], BATCH):
-                logits = answer_logits(model, self._batch([asked[at] for at in which]).to(device))
-                for at, place in zip(which, logits.argmax(-1).tolist(), strict=True):
-                    said[at] = self.answers[place]
+                best = answer_logits(model, self._batch([asked[at] for at in which]).to(device)).float().max(-1)
+                for at, place, score in zip(which, best.indices.tolist(), best.values.sigmoid().tolist(), strict=True):
+                    said[at] = self.answers[place], score
         return said
 
     def validate(self, model: TaskModel) -> dict[str, float]:
@@ -271,20 +277,24 @@ class Vqa(Task):
     def examples(self, model: TaskModel, count: int) -> list[Shown]:
         """Validation questions that the model answers right (a score of at least a half), and as many wrong ones."""
         asked = self._validated()
-        said = self.predict(model, asked)
-        right = np.array(self._scores(asked, said), np.float64) >= 0.5
-        return [self._shown(asked[at], said[at], bool(right[at])) for at in some_of_both(right, count)]
+        said = self._said(model, asked)
+        right = np.array(self._scores(asked, [answer for answer, _ in said]), np.float64) >= 0.5
+        return [self._shown(asked[at], *said[at], right=bool(right[at])) for at in some_of_both(right, count)]
 
-    def _shown(self, asking: Asking, said: str, right: bool) -> Shown:
+    def _shown(self, asking: Asking, said: str, score: float, right: bool) -> Shown:
         people = ", ".join(f"{answer} ({count})" for answer, count in Counter(asking.question.answers).most_common(3))
         pictures: tuple[Picture, ...] = ()
         if self.pictures is not None and asking.picture is not None:
             pictures = (self.pictures.shown(asking.picture),)
-        return Shown(asking.question.text, f"{said}; people: {people}", right, pictures)
+        return Shown(asking.question.text, f"{said}; people: {people}", right, pictures, score)
 
     def facts(self) -> dict[str, Any]:
         """The answers, in the order of the head's outputs, and whether questions are read with pictures."""
         return {"answers": list(self.answers), "with_pictures": self.pictures is not None}
+
+    def digest(self, split: str) -> str:
+        """Of the split's examples."""
+        return self.found.digest(split)
 
     def fingerprint(self) -> dict[str, Any]:
         """The training questions, how many can be read, and whether with pictures."""

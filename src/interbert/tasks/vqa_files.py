@@ -15,7 +15,7 @@ from typing import Any
 from interbert.corpus.readers import Malformed, json_of, list_of
 from interbert.errors import InterbertError
 from interbert.files import whole_file
-from interbert.tasks.rows import Examples, Row, read_examples, rows_of, split_of_row, text_in
+from interbert.tasks.rows import Examples, Row, id_in, read_examples, rows_of, split_of_row, text_in
 from interbert.tasks.vqa_answers import most_common, normalised
 
 ANNOTATORS = 10  # of the challenge; a lone answer counts as that of all of them
@@ -50,7 +50,7 @@ def read_questions(data: Path) -> Examples[Question]:
             return
         for place, row in rows_of(path, malformed):
             try:
-                question = _of_row(row, place.removeprefix("line "))
+                question = _of_row(row, place)
                 split = split_of_row(row)
             except ValueError as error:
                 malformed.add(place, str(error))
@@ -119,7 +119,7 @@ def _of_row(row: Row, place: str) -> Question:
     names = picture_names(image)
     if isinstance(row.get("image_id"), str | int) and image is not row["image_id"]:
         names = tuple(dict.fromkeys([*names, *picture_names(row["image_id"])]))
-    return _question(next((row[name] for name in ("question_id", "id") if row.get(name)), place), names, row)
+    return _question(id_in(row, place, "question_id", "id"), names, row)
 
 
 def _question(id: Any, pictures: tuple[str, ...], entry: Row) -> Question:
@@ -132,13 +132,14 @@ def _question(id: Any, pictures: tuple[str, ...], entry: Row) -> Question:
 
 
 def _answers(entry: Row) -> tuple[str, ...]:
-    given = entry.get("answers") or entry.get("answer")
+    name = "answers" if entry.get("answers") not in (None, "", []) else "answer"
+    given = entry.get(name)
     if given in (None, "", []):
         return ()
     if isinstance(given, str):
-        given = given.split(SEPARATOR) if "answers" in entry else [given]
+        given = given.split(SEPARATOR) if name == "answers" else [given]
     if not isinstance(given, list):
-        raise ValueError(f"answers are {given!r:.60}, wanted a list of texts")
+        raise ValueError(f"{name}: got {given!r:.60}, wanted {'a list of texts' if name == 'answers' else 'a text'}")
     texts = [answer.get("answer") if isinstance(answer, dict) else answer for answer in given]
     said = tuple(text for text in texts if isinstance(text, str))
     if len(said) < len(texts):

@@ -194,7 +194,7 @@ class _Run:
         if not self.settings.allow_inexact:
             raise InterbertError(
                 f"{folder} is of a run that differs, so going on would not end as it: {said}. Make them equal, start "
-                "in another folder, or set allow_inexact=true to go on all the same."
+                "in another folder, or go on all the same with  --set training.allow_inexact=true"
             )
         log.warning("going on inexactly from %s: %s", folder, said)
 
@@ -311,8 +311,8 @@ class _Run:
             write_json(file, {"step": self.at.step, **numbers, "ids": ids})
         raise InterbertError(
             f"step {self.at.step}: a loss or the gradient is not finite (sums {sums}, gradient norm {norm}). Its "
-            f"pairs are in {file}. To go on from the last checkpoint, which is older, with precision=fp32 or a smaller "
-            "learning_rate, set allow_inexact=true."
+            f"pairs are in {file}. To go on from the last checkpoint, which is older, give  --set "
+            "training.allow_inexact=true  with  --set training.precision=fp32  or a smaller training.learning_rate"
         )
 
     def _after_step(self, journal: Journal, norm: float, pace: _Pace) -> None:

@@ -71,6 +71,11 @@ class Parallel:
         return values
 
 
+def is_first_process() -> bool:
+    """Whether this is the process that speaks and writes, joined or not: of torchrun's the first, else the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 class Inside(nn.Module):
     """Runs a function of the model as a forward of its own.
 
