@@ -26,11 +26,12 @@ from interbert.batch import Batch
 from interbert.config import ModelConfig, preset
 from interbert.files import whole_file
 from interbert.model.interbert import InterBert
-from interbert.tasks.ranking import PAIRS_AT_ONCE, Stripe
+from interbert.tasks.ranking import STRIPE, Stripe, pairs_at_once
 from interbert.training.inference import ready, scoring, scoring_precision
 
 CPU = torch.device("cpu")
 PAIRS, WORDS, REGIONS = 8, 16, 36
+DRAWN = 1000  # different pictures
 SWEEPS = {
     "regions of a picture": (10, 20, 36, 60, 100),
     "words of a text": (8, 16, 32, 64, 128),
@@ -62,11 +63,17 @@ def scored(model: InterBert, batch: Batch) -> Callable[[], object]:
 
 
 def recalled(model: InterBert, count: int) -> Callable[[], object]:
-    """One text with so many pictures."""
+    """One text with so many pictures, a stripe after the other; of more than DRAWN the first ones come again."""
     draws = np.random.default_rng(0)
-    pictures = [drawn_regions(draws, 10, 36, model.config.region_feature_size) for _ in range(count)]
+    pictures = [drawn_regions(draws, 10, 36, model.config.region_feature_size) for _ in range(min(count, DRAWN))]
     words = [np.arange(5, 5 + WORDS)]
-    return lambda: Stripe(model, pictures, PAIRS_AT_ONCE["cpu"]).margins(words)
+
+    def recall() -> None:
+        for start in range(0, count, STRIPE):
+            stripe = [pictures[at % DRAWN] for at in range(start, min(start + STRIPE, count))]
+            Stripe(model, stripe, pairs_at_once(CPU, WORDS + (10 + 36) // 2)).margins(words)
+
+    return recall
 
 
 def measured(calls: dict[int, Callable[[], object]], rounds: int) -> Points:

@@ -1,8 +1,8 @@
 """Memory that a training step frees, kept for the next one.
 
 glibc gives large blocks back to the system as soon as they are free, and what the system gives out again it fills with
-zeros first, page by page: on a CPU a tenth to a fifth of a step, for gradients and activations that are as large in every
-step. Other C libraries are left as they are.
+zeros first, page by page: a part of every step on a CPU, for gradients and activations that are as large in the next
+one. Other C libraries are left as they are.
 """
 
 from __future__ import annotations
