@@ -11,17 +11,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pytest
 from PIL import Image
-from pretraining_helpers import random_regions
+from pretraining_helpers import EXTRACTOR, random_regions
+from recall_helpers import indexed, product, shop, write_catalogue
 from starlette.testclient import TestClient
 
 from interbert.batch import Regions
+from interbert.files import sha256_of
 from interbert.recall.service.app import make_app
 from interbert.recall.service.live import LiveIndex
 from interbert.recall.service.settings import Settings
+from interbert.vision.provenance import ImageInfo
+from interbert.vision.store import RegionStore
 
 JSON = {"Content-Type": "application/json"}
 
@@ -44,6 +49,38 @@ def client(folder: Path, settings: Settings | None = None, eyes: bool = True) ->
         index.scorer._eyes = Eyes()  # type: ignore[assignment]
     with TestClient(make_app(index, settings), raise_server_exceptions=False) as asking:
         yield asking
+
+
+def fixtures(scope: Literal["function", "module"], settings: Settings | None = None) -> tuple[Any, Any]:
+    """For a module to call `place`, a folder with a shop's index, and `asking`, a client of it."""
+
+    @pytest.fixture(scope=scope)
+    def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        folder = shop(tmp_path_factory.mktemp("shop"))
+        indexed(folder)
+        return folder
+
+    @pytest.fixture(scope=scope)
+    def asking(place: Path) -> Iterator[TestClient]:
+        with client(place, settings) as found:
+            yield found
+
+    return place, asking
+
+
+def shop_with_pictures(folder: Path) -> Path:
+    """An index whose two products have files, a JPEG and a TIFF, outside of the folder it is served from."""
+    shop(folder, 2)
+    (folder / "files").mkdir()
+    with RegionStore.writer(folder / "seen", EXTRACTOR) as writer:
+        for number, form in enumerate(("jpeg", "tiff")):
+            path = folder / "files" / f"{number}.{form}"
+            Image.new("RGB", (20, 10), "red").save(path)
+            info = ImageInfo(str(path), sha256_of(path), 0)
+            writer.append(f"files/{number}", random_regions(np.random.default_rng(number), 4), info)
+    rows = [product(0, image="files/0.jpeg"), product(1, image="files/1.tiff")]
+    indexed(folder, write_catalogue(folder / "shown.jsonl", rows).name, regions=folder / "seen")
+    return folder
 
 
 def error(answer: Any, status: int) -> dict[str, Any]:

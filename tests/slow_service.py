@@ -1,6 +1,7 @@
 """A service in a process of its own whose scores wait until a file is there:  slow_service.py INDEX FILE SETTINGS.
 
-SETTINGS: a JSON object of `Settings`. Prints its address. What computes asks meanwhile whether anybody still waits.
+SETTINGS: a JSON object of `Settings`, and `free`: that many parts of pictures, of four each, do not wait. Prints its
+address. What computes asks meanwhile whether anybody still waits.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from interbert.recall import search
 from interbert.recall.search import Searcher
 from interbert.recall.service.app import make_app
 from interbert.recall.service.live import LiveIndex, WatchedSearcher
@@ -20,10 +22,12 @@ from interbert.recall.service.settings import Settings
 
 
 def main(index: str, file: str, settings: str) -> None:
-    computed, go = Searcher._computed, Path(file)
+    computed, go, given_settings = Searcher._computed, Path(file), json.loads(settings)
+    free = iter(range(given_settings.pop("free", 0)))
+    search.STRIPE = 4
 
     def held(searcher: WatchedSearcher, *given: Any) -> Any:
-        while not go.exists():
+        while next(free, None) is None and not go.exists():
             searcher._check()
             time.sleep(0.005)
         return computed(searcher, *given)
@@ -31,7 +35,7 @@ def main(index: str, file: str, settings: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as the command does
     Searcher._computed = held  # type: ignore[assignment]
     with bound("127.0.0.1", 0) as listening:
-        door = make_app(LiveIndex(Path(index)), Settings(**json.loads(settings)))
+        door = make_app(LiveIndex(Path(index)), Settings(**given_settings))
         print(opened(listening), flush=True)
         serve(door, listening)
 

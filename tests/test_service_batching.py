@@ -105,6 +105,20 @@ def test_what_is_computed_in_one_go_is_bounded_by_its_pairs() -> None:
     assert bench.done == [[0], [1, 2], [3]]
 
 
+def test_a_turn_takes_about_a_second_at_the_pace_so_far() -> None:
+    bench = Bench()
+    bench.batcher._pace["work"] = 100.0  # pairs a second
+
+    async def main() -> None:
+        bench.hold()
+        jobs = [bench.put(replace(bench.work(number), size=size)) for number, size in enumerate((60, 40, 60))]
+        bench.go.set()
+        await asyncio.gather(*(job.future for job in jobs))
+
+    running(bench, main)
+    assert bench.done == [[0, 1], [2]]
+
+
 def test_each_is_answered_as_soon_as_it_is_done() -> None:
     bench, go_on = Bench(), threading.Event()
 

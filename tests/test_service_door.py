@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recall_helpers import indexed, shop
-from service_helpers import JSON, client, error
+from service_helpers import JSON, client, error, fixtures
 from starlette.testclient import TestClient
 
 from interbert.errors import UsageError
@@ -18,18 +17,7 @@ from interbert.recall.service.settings import Settings, digest_of, read_keys
 
 KEY = "a-key-that-is-long-enough"
 
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = shop(tmp_path_factory.mktemp("shop"))
-    indexed(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def asking(place: Path) -> Iterator[TestClient]:
-    with client(place) as found:
-        yield found
+place, asking = fixtures("module")
 
 
 @pytest.fixture(scope="module")

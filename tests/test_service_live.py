@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from recall_helpers import SPREAD, indexed, shop
-from service_helpers import client, error
+from recall_helpers import SPREAD, indexed
+from service_helpers import client, error, fixtures
 from task_helpers import saved_run
 
 from interbert.errors import InterbertError
@@ -16,12 +16,7 @@ from interbert.recall.service.live import LiveIndex
 
 ASKED = {"topic": "a red dog", "threshold": 0}
 
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    shop(tmp_path)
-    indexed(tmp_path)
-    return tmp_path
+place, _ = fixtures("function")
 
 
 def rebuilt(place: Path, count: int) -> None:

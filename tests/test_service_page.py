@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from recall_helpers import indexed, shop
-from service_helpers import client
+from service_helpers import client, fixtures
 from starlette.testclient import TestClient
 
 from interbert.recall.service.settings import Settings
@@ -17,28 +15,26 @@ from interbert.scoring.calibration import Calibration
 
 PAGE = files("interbert.recall") / "page"
 
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = shop(tmp_path_factory.mktemp("shop"))
-    indexed(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def asking(place: Path) -> Iterator[TestClient]:
-    with client(place, Settings(others=(("B", "/b/"),))) as found:
-        yield found
+place, asking = fixtures("module", Settings(others=(("B", "/b/"),)))
 
 
 def test_every_file_of_the_page_is_served_under_a_strict_policy(asking: TestClient) -> None:
-    names = [one.name for one in PAGE.iterdir() if one.is_file()]
+    names = {one.name for one in PAGE.iterdir() if one.is_file()} - {"frame.html"}
     assert "index.html" in names
     for name in names:
         answer = asking.get(f"/page/{name}")
-        assert answer.content == (PAGE / name).read_bytes()
+        assert (PAGE / name).read_bytes() in answer.content
         assert "script-src 'self'" in answer.headers["content-security-policy"]
-    assert asking.get("/").content == (PAGE / "index.html").read_bytes()
+    assert asking.get("/").content == asking.get("/page/index.html").content
+
+
+def test_each_page_stands_in_the_frame_and_leads_to_the_others(asking: TestClient) -> None:
+    for path, script, home in (("/", "page/main.js", "./"), ("/page/topics.html", "topics.js", "../")):
+        text = asking.get(path).text
+        assert text.startswith("<!doctype html>")
+        assert f'src="{script}"' in text
+        assert f'<a class="name" href="{home}">' in text
+        assert (text.count('aria-current="page"'), text.count("<main>"), "$" in text) == (1, 1, False)
 
 
 def test_no_page_has_a_script_inside(asking: TestClient) -> None:
@@ -51,7 +47,17 @@ def test_no_page_has_a_script_inside(asking: TestClient) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["..%2Findex.html", "%2e%2e/index.html", "nix.js", "..%5Cindex.html", "index.html%00", "", ".", "page.py"],
+    [
+        "..%2Findex.html",
+        "%2e%2e/index.html",
+        "nix.js",
+        "..%5Cindex.html",
+        "index.html%00",
+        "",
+        ".",
+        "page.py",
+        "frame.html",
+    ],
 )
 def test_nothing_beside_the_page_is_served(asking: TestClient, name: str) -> None:
     assert asking.get(f"/page/{name}").status_code == 404

@@ -4,36 +4,17 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
-from pretraining_helpers import EXTRACTOR, random_regions
-from recall_helpers import indexed, product, shop, write_catalogue
-from service_helpers import client, error, picture, uri
+from service_helpers import client, error, fixtures, picture, shop_with_pictures, uri
 from starlette.testclient import TestClient
 
-from interbert.files import sha256_of
 from interbert.recall.service.errors import ServiceError
 from interbert.recall.service.pictures import check_picture, decoded
 from interbert.recall.service.settings import Settings
-from interbert.vision.provenance import ImageInfo
-from interbert.vision.store import RegionStore
 
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = shop(tmp_path_factory.mktemp("shop"))
-    indexed(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def asking(place: Path) -> Iterator[TestClient]:
-    with client(place) as found:
-        yield found
+place, asking = fixtures("module")
 
 
 def png_head(width: int, height: int) -> bytes:
@@ -108,18 +89,7 @@ def test_a_run_without_an_extractor_says_so(place: Path) -> None:
 
 @pytest.fixture
 def shown(tmp_path: Path) -> Path:
-    """A shop whose two products have files, a JPEG and a TIFF, outside of the folder it is served from."""
-    shop(tmp_path, 2)
-    (tmp_path / "files").mkdir()
-    with RegionStore.writer(tmp_path / "seen", EXTRACTOR) as writer:
-        for number, form in enumerate(("jpeg", "tiff")):
-            path = tmp_path / "files" / f"{number}.{form}"
-            Image.new("RGB", (20, 10), "red").save(path)
-            info = ImageInfo(str(path), sha256_of(path), 0)
-            writer.append(f"files/{number}", random_regions(np.random.default_rng(number), 4), info)
-    rows = [product(0, image="files/0.jpeg"), product(1, image="files/1.tiff")]
-    indexed(tmp_path, write_catalogue(tmp_path / "shown.jsonl", rows).name, regions=tmp_path / "seen")
-    return tmp_path
+    return shop_with_pictures(tmp_path)
 
 
 def test_a_products_picture_is_its_file_and_can_be_kept(shown: Path) -> None:

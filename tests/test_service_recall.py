@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from recall_helpers import indexed, product, shop, write_catalogue
-from service_helpers import client, error
+from recall_helpers import indexed, product, write_catalogue
+from service_helpers import client, error, fixtures
 from starlette.testclient import TestClient
 
 from interbert.recall.index import delete_products
@@ -17,18 +17,7 @@ from interbert.recall.search import Question, open_searcher
 
 EVERYTHING = {"topic": "a red dog", "threshold": 0}
 
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    shop(tmp_path)
-    indexed(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def asking(place: Path) -> Iterator[TestClient]:
-    with client(place) as found:
-        yield found
+place, asking = fixtures("function")
 
 
 def pages(asking: TestClient, **question: Any) -> list[dict[str, Any]]:
@@ -90,6 +79,43 @@ def test_a_filter_is_parsed_and_its_column_suggested(asking: TestClient) -> None
     found = error(asking.post("/recall", json=EVERYTHING | {"filter": "prise < 60"}), 422)
     assert found["param"] == "filter"
     assert "did you mean 'price'" in found["message"]
+
+
+def lines(asking: TestClient, **question: Any) -> list[dict[str, Any]]:
+    """A recall as it comes."""
+    answer = asking.post("/recall", json=question, headers={"Accept": "application/x-ndjson"})
+    assert answer.headers["content-type"].startswith("application/x-ndjson")
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def test_early_lines_add_up_to_the_answer_which_is_the_last(
+    asking: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interbert.recall.search.STRIPE", 5)
+    *early, last = lines(asking, **EVERYTHING, limit=4)
+    assert [(one["scored"], one["total"]) for one in early] == [(5, 12), (10, 12), (12, 12)]
+    items = sorted((item for one in early for item in one["items"]), key=lambda item: -item["score"])
+    plain = asking.post("/recall", json=EVERYTHING | {"limit": 4}).json()
+    assert items[:4] == plain["items"]
+    assert last["answer"] | {"seconds": 0} == plain | {"seconds": 0}
+
+
+def test_the_next_page_may_come_in_lines_too(asking: TestClient) -> None:
+    first = lines(asking, **EVERYTHING, limit=5)[-1]["answer"]
+    second = lines(asking, **EVERYTHING, limit=7, cursor=first["next_cursor"])[-1]["answer"]
+    whole = asking.post("/recall", json=EVERYTHING | {"limit": 12}).json()
+    assert first["items"] + second["items"] == whole["items"]
+
+
+def test_a_filter_that_nothing_passes_has_the_answer_alone(asking: TestClient) -> None:
+    ((key, answer),) = lines(asking, **EVERYTHING, filter="price < 0")[0].items()
+    assert (key, answer["items"], answer["total_passed"]) == ("answer", [], 0)
+
+
+def test_what_is_wrong_from_the_start_is_an_error_as_ever(asking: TestClient) -> None:
+    wrong = EVERYTHING | {"filter": "prise < 60"}
+    answer = asking.post("/recall", json=wrong, headers={"Accept": "application/x-ndjson"})
+    assert error(answer, 422)["param"] == "filter"
 
 
 def test_a_cascade_says_its_recall_once_it_is_measured(asking: TestClient) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from recall_helpers import indexed, shop
-from service_helpers import client, error, picture, uri
+from service_helpers import error, fixtures, picture, uri
 from starlette.testclient import TestClient
 
 from interbert.scoring.scorer import load
@@ -17,18 +15,7 @@ from interbert.vision.store import RegionStore
 
 IDS = [{"id": f"p{number}"} for number in range(6)]
 
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = shop(tmp_path_factory.mktemp("shop"))
-    indexed(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def asking(place: Path) -> Iterator[TestClient]:
-    with client(place) as found:
-        yield found
+place, asking = fixtures("module")
 
 
 def known_scores(place: Path, text: str) -> list[float]:

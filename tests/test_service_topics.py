@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from recall_helpers import indexed, shop
-from service_helpers import client, error
+from service_helpers import error, fixtures
 from starlette.testclient import TestClient
 
 from interbert.recall.topics import open_topics
 
 DOGS = {"title": "a red dog", "sub_title": "for the garden", "threshold": 0.1, "limit": 5}
 
-
-@pytest.fixture
-def asking(tmp_path: Path) -> Iterator[TestClient]:
-    shop(tmp_path)
-    indexed(tmp_path)
-    with client(tmp_path) as found:
-        yield found
+place, asking = fixtures("function")
 
 
 def ids(products: list[dict[str, Any]]) -> list[str]:
@@ -39,12 +31,12 @@ def test_a_topic_is_kept_with_what_is_recalled_for_it(asking: TestClient) -> Non
     assert (card["products"], card["kept"], card["dropped"], card["sub_title"]) == (5, 0, 0, "for the garden")
 
 
-def test_a_review_drops_a_product_until_it_is_taken_back(asking: TestClient, tmp_path: Path) -> None:
+def test_a_review_drops_a_product_until_it_is_taken_back(asking: TestClient, place: Path) -> None:
     first, second, *_ = ids(asking.put("/topics/dogs", json=DOGS).json()["products"])
     dropped = asking.post("/topics/dogs/review", json={"product": first, "verdict": "drop"}).json()
     assert (ids(dropped["dropped"]), dropped["cover"]["id"]) == ([first], second)
     asking.post("/topics/dogs/review", json={"product": second, "verdict": "keep"})
-    assert [(one.id, one.belongs) for one in open_topics(tmp_path / "index").reviews()] == [(first, 0), (second, 1)]
+    assert [(one.id, one.belongs) for one in open_topics(place / "index").reviews()] == [(first, 0), (second, 1)]
     again = asking.put("/topics/dogs", json=DOGS).json()
     assert first not in ids(again["products"])
     back = asking.post("/topics/dogs/review", json={"product": first, "verdict": None}).json()

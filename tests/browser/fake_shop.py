@@ -8,16 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-PAGE = files("interbert.recall") / "page"
-TYPES = {"html": "text/html; charset=utf-8", "css": "text/css", "js": "text/javascript"}
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+from interbert.recall.service.page import POLICY, page_files
+
+PAGE = page_files()
+LINES = "application/x-ndjson"
 COLOURS = ("#c0392b", "#2980b9", "#27ae60", "#8e44ad", "#d35400", "#16a085")
 DRAWING = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 300 200" width="300" height="200">'
@@ -46,6 +43,8 @@ class Answer:
 class Shop:
     """Products 0..count-1 with falling scores. `instead`: path -> answers that are given first, one a request.
 
+    early: (scored, products) that are told before an answer, to whom reads lines; the answer, or `last` in its place,
+    comes once `finish` is set.
     other: one more model, below other/, which finds only every second product.
     """
 
@@ -57,8 +56,11 @@ class Shop:
         self.asked: list[dict[str, Any]] = []
         self.topic_count, self.reviews = 3, dict[str, str | None]()
         self.address = ""
-        self.hold = threading.Event()
+        self.early: list[tuple[int, list[int]]] = []
+        self.last: dict[str, Any] | None = None
+        self.hold, self.finish = threading.Event(), threading.Event()
         self.hold.set()
+        self.finish.set()
 
     def score(self, number: int) -> float:
         return round(1 - (number + 0.5) / len(self.titles), 6)
@@ -159,8 +161,25 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.endswith("/review"):
             shop.reviews[question["product"]] = question["verdict"]
             self._json({})
+        elif shop.early and LINES in self.headers["Accept"]:
+            self._lines(shop, shop.recall(question))
         else:
             self._json(shop.recall(question))
+
+    def _lines(self, shop: Shop, answer: dict[str, Any]) -> None:
+        self.close_connection = True
+        self.send_response(200)
+        for name, value in {"Content-Type": LINES, "Content-Security-Policy": POLICY, "Connection": "close"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        total = len(shop.titles)
+        for scored, numbers in shop.early:
+            self._write({"scored": scored, "total": total, "items": [shop.item(number) for number in numbers]})
+        shop.finish.wait(20)
+        self._write(shop.last or {"answer": answer})
+
+    def _write(self, value: dict[str, Any]) -> None:
+        self.wfile.write(json.dumps(value).encode() + b"\n")
 
     def _shop(self, parts: list[str]) -> Shop:
         """Whose path it is; it is cut to be that one's own."""
@@ -178,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def _file(self, name: str) -> None:
-        self._send((PAGE / name).read_bytes(), TYPES[name.rsplit(".", 1)[-1]])
+        self._send(PAGE[name].content, PAGE[name].type)
 
     def _json(self, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
         self._send(json.dumps(value).encode(), "application/json", status, headers)
@@ -213,5 +232,6 @@ def serving(shop: Shop) -> Iterator[Shop]:
         yield shop
     finally:
         shop.hold.set()
+        shop.finish.set()
         server.shutdown()
         server.server_close()

@@ -197,7 +197,7 @@ def test_it_speaks_chinese_to_who_reads_chinese_and_english_when_asked(open_page
 
 
 def test_both_languages_say_everything() -> None:
-    text = (PAGE / "words.js").read_text(encoding="utf-8")
+    text = PAGE["words.js"].content.decode()
     english, chinese = text.split("\n};")[0].split("  zh: {")
     names = [set(re.findall(r"(?:^|[\s,{])(\w+):\s+[\"“]", part)) for part in (english.split("  en: {")[1], chinese)]
     assert names[0] == names[1]

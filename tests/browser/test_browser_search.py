@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from browser_helpers import focused, says, search, slide
 from fake_shop import Answer, Shop, serving
@@ -136,9 +137,7 @@ def test_a_key_that_is_wanted_is_asked_for_and_goes_with_pictures_too(open_page:
     shop.instead["/recall"] = [Answer(401, {"message": "no key"})]
     page = open_page(shop.address)
     keys = []
-    page.on(
-        "request", lambda request: keys.append((request.url.rsplit("/", 1)[-1], request.headers.get("authorization")))
-    )
+    page.on("request", lambda request: keys.append((last_of(request.url), request.headers.get("authorization"))))
     search(page)
     page.fill("#message input", "secret")
     page.click("text=Use it")
@@ -146,6 +145,74 @@ def test_a_key_that_is_wanted_is_asked_for_and_goes_with_pictures_too(open_page:
     assert ("recall", "Bearer secret") in keys
     assert ("image", "Bearer secret") in keys
     assert ("image", None) not in keys
+
+
+def last_of(address: str) -> str:
+    return urlsplit(address).path.rsplit("/", 1)[-1]
+
+
+def test_cards_take_small_pictures_and_an_opened_product_the_whole_one(page: Any) -> None:
+    sizes = []
+    page.on("request", lambda request: sizes.append(urlsplit(request.url).query) if "/image" in request.url else None)
+    search(page)
+    page.wait_for_function("() => document.querySelector('#results img')?.naturalWidth === 300")
+    assert set(sizes) == {"size=200"}
+    page.click("#results button")
+    page.wait_for_function("() => document.querySelector('#product img')?.naturalWidth === 300")
+    assert "" in sizes
+
+
+def asked_early(page: Any, shop: Shop) -> None:
+    """A question of which two products are known, and the answer is not."""
+    shop.early = [(4, [5]), (10, [3])]
+    shop.finish.clear()
+    page.fill("#topic", "red shoes")
+    page.press("#topic", "Enter")
+    says(page, "#progress", "2 so far, of 10 scored; 60 in all")
+
+
+def test_products_are_shown_while_others_are_scored(page: Any, shop: Shop) -> None:
+    asked_early(page, shop)
+    assert [text.split("\n")[-1] for text in page.locator("#results .card").all_inner_texts()] == [
+        "product 3",
+        "product 5",
+    ]
+    assert page.get_attribute("#busy", "aria-valuenow") == "17"
+    shop.finish.set()
+    says(page, "#count", "24 of 60 products")
+    assert page.locator("#progress").is_hidden()
+    assert page.locator("#busy").is_hidden()
+    says(page, "#results", "product 0")
+
+
+def test_the_focus_and_an_opened_product_stay_where_products_move(page: Any, shop: Shop) -> None:
+    asked_early(page, shop)
+    page.click("#results .card:has-text('product 5') button")
+    says(page, "#product-title", "product 5")
+    shop.finish.set()
+    says(page, "#count", "24 of 60 products")
+    page.keyboard.press("ArrowRight")
+    says(page, "#product-title", "product 6")
+    page.keyboard.press("Escape")
+    assert focused(page).endswith("product 6")
+
+
+def test_early_products_stay_where_the_time_is_over_and_it_goes_on(page: Any, shop: Shop) -> None:
+    shop.last = {"error": {"message": "too long", "code": "timeout"}, "status": 503, "retry_after": 1}
+    asked_early(page, shop)
+    shop.finish.set()
+    says(page, "#progress", "goes on where it stopped")
+    assert page.locator("#results .card").count() == 2
+    shop.early, shop.last = [], None
+    says(page, "#count", "24 of 60 products")
+
+
+def test_what_goes_wrong_after_early_products_is_said(page: Any, shop: Shop) -> None:
+    shop.last = {"error": {"message": "the index is damaged"}, "status": 500, "retry_after": None}
+    asked_early(page, shop)
+    shop.finish.set()
+    says(page, "#message", "the index is damaged")
+    assert page.locator("#results .card").count() == 0
 
 
 def test_an_answer_that_comes_after_the_next_question_is_dropped(page: Any, shop: Shop) -> None:

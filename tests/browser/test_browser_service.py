@@ -59,7 +59,8 @@ def address(index: Path) -> Iterator[str]:
 
 
 def test_a_topic_is_searched_slid_filtered_and_explained(open_page: Open, address: str) -> None:
-    page = open_page(address)
+    page, kinds = open_page(address), list[str]()
+    page.on("response", lambda answer: "/recall" in answer.url and kinds.append(answer.headers["content-type"]))
     slide(page, 0)
     search(page, "a dog on the road")
     says(page, "#count", f"{COUNT} of {COUNT} products")
@@ -67,6 +68,7 @@ def test_a_topic_is_searched_slid_filtered_and_explained(open_page: Open, addres
     page.wait_for_function("() => document.querySelector('#results img')?.naturalWidth === 100")
     scores = [float(text.split()[-1]) for text in page.locator("#results .score").all_inner_texts()]
     assert scores == sorted(scores, reverse=True)
+    assert kinds[0].startswith("application/x-ndjson")
     page.click("#filter-toggle")
     page.select_option("#column", "price")
     page.select_option("#operator", "<")

@@ -162,6 +162,30 @@ def test_a_client_that_leaves_frees_its_place(held: str) -> None:
     assert explained.status_code == 200  # which is computed by the same thread
 
 
+def test_products_come_while_others_are_scored_and_who_leaves_then_is_not_waited_for(
+    index: Path, tmp_path: Path
+) -> None:
+    with slow(index, tmp_path / "go", free=1) as (_, address):
+        lines = {"Accept": "application/x-ndjson"}
+        with httpx2.stream("POST", address + "recall", json=ASKED, headers=lines, timeout=PATIENCE) as answer:
+            first = json.loads(next(answer.iter_lines()))
+            assert (first["scored"], first["total"], len(first["items"])) == (4, 12, 4)
+        until(lambda: metric(address, 'interbert_left_total{why="client"}') == 1)
+        explained = httpx2.get(address + "products/p1/explain?topic=a+dog", timeout=PATIENCE)
+        assert explained.status_code == 200  # which is computed by the same thread
+
+
+def test_products_that_came_before_the_time_was_over_are_followed_by_the_error(index: Path, tmp_path: Path) -> None:
+    with slow(index, tmp_path / "go", free=1, time_limit_seconds=2) as (_, address):
+        asked = ASKED | {"topic": "the old cat"}
+        answer = httpx2.post(
+            address + "recall", json=asked, headers={"Accept": "application/x-ndjson"}, timeout=PATIENCE
+        )
+        first, last = map(json.loads, answer.text.splitlines())
+        assert first["scored"] == 4
+        assert (last["status"], last["error"]["code"], last["retry_after"]) == (503, "timeout", 1)
+
+
 def test_more_than_can_wait_are_told_to_come_again(held: str) -> None:
     computed = metric(held, 'interbert_batch_requests_count{what="recall exact"}')
     first = Asking(held, "a road")

@@ -8,7 +8,7 @@ find. Answers come as pictures are scored: pictures with equally many regions to
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,9 +22,9 @@ from interbert.model.interbert import InterBert
 from interbert.recall.filters import Filter, parse
 from interbert.recall.index import open_index, scorer_of
 from interbert.recall.memory import ScoreMemory
-from interbert.recall.store import Cell, Product, ProductStore, Selection
+from interbert.recall.store import Cell, ProductStore, Selection
 from interbert.scoring.scorer import Scorer
-from interbert.tasks.ranking import PAIRS_AT_ONCE, STRIPE, Stripe
+from interbert.tasks.ranking import STRIPE, Stripe, pairs_at_once
 from interbert.training.inference import scoring
 
 THRESHOLD = 0.6  # the paper's (A.4)
@@ -161,22 +161,21 @@ class Searcher:
             for places, margins in self._scored(topics[part], words[part], chosen, progress):
                 found.add(places, margins)
             seconds = (time.perf_counter() - began) / len(topics[part])
-            for at, (topic, asked) in enumerate(zip(topics[part], questions[part], strict=True)):
-                counts = len(passed), len(chosen), found.recalled[at]
-                measured = self._measured(asked, passed)
-                yield Answer(topic, asked, self.version, found.best(at), *counts, seconds, measured)
+            for at, topic in enumerate(topics[part]):
+                yield self._answer(topic, found, at, passed, seconds)
 
-    def stream(self, topic: str, question: Question | None = None) -> Iterator[Early]:
-        """Products as they are found, not best first. With top_k: those that are among the best so many so far."""
-        question = question or Question()
-        words = self._words([topic])
-        where = self._filter(question.where)
-        chosen = self._chosen(topic, question, where, self.store.select(self.version, where))
+    def stream(self, topic: str, question: Question | None = None) -> Generator[Early, None, Answer]:
+        """Products as they are found, in any order; with top_k, those among the best so far. Returns the answer."""
+        question, began = question or Question(), time.perf_counter()
+        words, where = self._words([topic]), self._filter(question.where)
+        passed = self.store.select(self.version, where)
+        chosen = self._chosen(topic, question, where, passed)
         found, scored = _Found(self, chosen, [question]), 0
         for places, margins in self._scored([topic], words, chosen):
             (new,) = found.add(places, margins)
             scored += int(found.counts[places].sum())
             yield Early(scored, len(chosen), found.hits(new))
+        return self._answer(topic, found, 0, passed, time.perf_counter() - began)
 
     def check(self, topic: str, question: Question) -> None:
         """Raises UsageError for what `recall` would raise it for."""
@@ -256,9 +255,8 @@ class Searcher:
         parts = [missing[start : start + STRIPE] for start in range(0, len(missing), STRIPE)]
         remembered = time.monotonic()
         try:
-            done = self._parts_computed(
-                words, pictures, [Part(np.flatnonzero(~known[:, at].all(1)), at) for at in parts]
-            )
+            todo = [Part(np.flatnonzero(~known[:, at].all(1)), at) for at in parts]
+            done = self._parts_computed(words, pictures, todo)
             bar = tqdm(done, "scoring", len(parts), disable=None if progress else True, delay=1, leave=False)
             for (lacking, part), found in bar:
                 margins[np.ix_(lacking, part)] = found
@@ -280,9 +278,9 @@ class Searcher:
         """Margins of texts with pictures, float32 [texts, n]. Raises InterbertError where one is not finite."""
         regions = self.store.regions(pictures.tolist())
         model = self.scorer.model_for(len(words) * len(regions))
+        positions = max(map(len, words)) + 1 + sum(map(len, regions)) // len(regions)
         with scoring(self.scorer.precision, self.scorer.device):
-            stripe = Stripe(model, regions, PAIRS_AT_ONCE[self.scorer.device.type])
-            margins = stripe.margins(words)
+            margins = Stripe(model, regions, pairs_at_once(self.scorer.device, positions)).margins(words)
         if not np.isfinite(margins).all():
             raise InterbertError("a score is not a finite number; the weights or the index's regions are broken")
         return margins
@@ -306,6 +304,11 @@ class Searcher:
                 self.memory.keep(self.score_key, topics[at], pictures[new[at]], margins[at, new[at]])
         return new | known
 
+    def _answer(self, topic: str, found: _Found, at: int, passed: Selection, seconds: float) -> Answer:
+        """Of the topic in place `at`, once everything is scored."""
+        asked, counts = found.questions[at], (len(passed), int(found.counts.sum()), found.recalled[at])
+        return Answer(topic, asked, self.version, found.best(at), *counts, seconds, self._measured(asked, passed))
+
     def _measured(self, question: Question, passed: Selection) -> dict[str, Any] | None:
         """What is known of the cascade's recall; None where it is exact, or nothing was measured."""
         one = None if self.memory is None or question.mode == "exact" else self.memory.measurement(self.model_key)
@@ -319,7 +322,7 @@ class _Found:
     """Products above the threshold of each of several questions, at most its `top_k`; `recalled` counts all."""
 
     def __init__(self, searcher: Searcher, chosen: Selection, questions: Sequence[Question]) -> None:
-        self._store, self._scorer, self._questions = searcher.store, searcher.scorer, questions
+        self._store, self._scorer, self.questions = searcher.store, searcher.scorer, questions
         _, of_picture = np.unique(chosen.pictures, return_inverse=True)
         self.counts = np.bincount(of_picture)  # products of each distinct picture
         self._rows = chosen.rows[np.argsort(of_picture, kind="stable")]
@@ -337,14 +340,11 @@ class _Found:
 
     def hits(self, found: Sequence[Scored]) -> list[Hit]:
         """What was found, in that order."""
-        products: list[Product] = self._store.products([row for _, row, _ in found])
-        return [
-            Hit(one.id, one.title, score, one.image, one.picture, dict(one.cells))
-            for (_, _, score), one in zip(found, products, strict=True)
-        ]
+        both = zip(found, self._store.products([row for _, row, _ in found]), strict=True)
+        return [Hit(one.id, one.title, score, one.image, one.picture, dict(one.cells)) for (_, _, score), one in both]
 
     def _added(self, topic: int, places: NDArray[np.int64], margins: NDArray[np.float32]) -> list[Scored]:
-        scores, question = self._scorer.probabilities(margins), self._questions[topic]
+        scores, question = self._scorer.probabilities(margins), self.questions[topic]
         above = scores > np.float32(question.threshold)
         of_pictures = zip(places[above].tolist(), margins[above].tolist(), scores[above].tolist(), strict=True)
         new = sorted(

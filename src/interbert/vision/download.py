@@ -28,6 +28,7 @@ from interbert.errors import InterbertError
 from interbert.files import whole_file
 
 Resolve = Callable[[str, int], list[str]]
+Check = Callable[[str, str | None], None]  # of an address, and of the one that led to it
 _MOVED = (301, 302, 303, 307, 308)
 _CHUNK = 1 << 16
 _AS_GIVEN = "/%:@!$&'()*+,;=~-._?[]"  # what a path or query may hold unquoted, percent signs of quoted ones included
@@ -38,6 +39,10 @@ _AGENT = {"User-Agent": "interbert", "Accept": "image/*", "Accept-Encoding": "id
 
 class DownloadError(InterbertError):
     """A picture that could not be fetched."""
+
+
+class PrivateAddressError(DownloadError):
+    """A host that is not on the open internet."""
 
 
 @dataclass(frozen=True)
@@ -73,25 +78,36 @@ def is_public(address: str) -> bool:
 
 
 class Downloader:
-    """Fetches pictures. resolve, may_reach: how hosts are looked up, and which addresses may be connected to."""
+    """Fetches pictures. resolve, may_reach: how hosts are looked up, and which addresses may be connected to.
+
+    check: raises DownloadError for what may not be asked, before a host is looked up.
+    """
 
     def __init__(
         self,
         limits: Limits | None = None,
         resolve: Resolve = addresses_of,
         may_reach: Callable[[str], bool] = is_public,
+        check: Check = lambda address, before: None,
     ) -> None:
-        self.limits, self._resolve, self._may_reach = limits or Limits(), resolve, may_reach
+        self.limits, self._resolve, self._may_reach, self._check = limits or Limits(), resolve, may_reach, check
 
     def fetch(self, address: str) -> tuple[bytes, str]:
         """A picture's bytes and the suffix of its format (".jpg"). Raises DownloadError with the reason."""
+        found = self.content(address)
+        return found, _suffix(found)
+
+    def content(self, address: str) -> bytes:
+        """What is at an address, whatever it is. Raises DownloadError with the reason."""
         deadline = time.monotonic() + self.limits.timeout_seconds
-        place = address
+        place: str = address
+        before: str | None = None
         for _ in range(self.limits.max_redirects + 1):
+            self._check(place, before)
             found = self._ask(place, deadline)
             if isinstance(found, bytes):
-                return found, _suffix(found)
-            place = found
+                return found
+            place, before = found, place
         raise DownloadError(f"more than {self.limits.max_redirects} redirections")
 
     def _ask(self, address: str, deadline: float) -> bytes | str:
@@ -150,7 +166,7 @@ class Downloader:
             raise DownloadError(f"host '{host}' is not known ({error})") from error
         refused = [at for at in found if not self._may_reach(at)]
         if refused or not found:
-            raise DownloadError(
+            raise PrivateAddressError(
                 f"host '{host}' is at {refused[0] if refused else 'no'} address: not on the open internet"
             )
         asked = quote(parts.path or "/", safe=_AS_GIVEN) + (

@@ -25,9 +25,11 @@ export function cardFace(service, item) {
   ];
 }
 
+const SIDE = 200; // pixels of a card's picture on the page, about
+
 // The picture in its frame; where it cannot be shown, that is said. pause: milliseconds; what was scrolled past by then
-// is not fetched.
-export function pictureOf(service, item, { alt = "", pause = 80 } = {}) {
+// is not fetched.  side: see `showImage`.
+export function pictureOf(service, item, { alt = "", pause = 80, side = SIDE } = {}) {
   const frame = element("span", { class: "picture" });
   const failed = () => frame.replaceChildren(element("span", { class: "soft small" }, t("noPicture")));
   const image = element("img", {
@@ -38,6 +40,6 @@ export function pictureOf(service, item, { alt = "", pause = 80 } = {}) {
     on: { error: failed },
   });
   frame.append(image);
-  setTimeout(() => frame.isConnected && service.showImage(image, item.image_url), pause);
+  setTimeout(() => frame.isConnected && service.showImage(image, item.image_url, side), pause);
   return frame;
 }

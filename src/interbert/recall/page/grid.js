@@ -23,8 +23,10 @@ export class Grid {
     list.addEventListener("focusin", (event) => (this.#active = this.#indexOf(event.target) ?? this.#active));
   }
 
-  // Shows the first `count` of `items`, best first. Cards of the same items stay as they are.
+  // Shows the first `count` of `items`, best first. Cards of the same items stay as they are; where the one that has the
+  // focus has moved, the focus goes along.
   show(items, count = items.length) {
+    const held = this.list.contains(document.activeElement) && this.#items[this.#active]?.id;
     for (const [index, card] of this.#cards) {
       if (
         index >= count ||
@@ -36,6 +38,9 @@ export class Grid {
     this.#items = items;
     this.#count = count;
     this.#draw();
+    if (held === false || !count || this.list.contains(document.activeElement)) return;
+    const at = items.findIndex((item) => item.id === held);
+    this.focus(at >= 0 && at < count ? at : this.#active);
   }
 
   // Draws every card anew.

@@ -61,9 +61,11 @@ async function ask() {
   history.replaceState(null, "", `?${new URLSearchParams(asked.question)}`);
   busy(true);
   try {
-    await asked.more();
+    await asked.more(() => asked === next && showEarly(asked));
   } catch (error) {
-    if (asked === next && error.name !== "AbortError") refused(error);
+    if (asked !== next || error.name === "AbortError") return;
+    if (error.code === "timeout" && asked.items.length) goOn(asked, error);
+    else refused(error);
     return;
   } finally {
     if (asked === next) busy(false);
@@ -73,10 +75,23 @@ async function ask() {
   show();
 }
 
+// Shows what was found so far.
+function showEarly(asked) {
+  search = asked;
+  byId("results").classList.remove("stale");
+  show();
+}
+
+// Asks again for what took longer than the service allows; what was scored is remembered there, and stays here.
+function goOn(asked, error) {
+  say(byId("progress"), t("goesOn"));
+  setTimeout(() => asked === next && ask(), 1000 * Math.max(1, error.retrySeconds));
+}
+
 // The next products of what is shown.
 async function more() {
   const shown = search;
-  if (!shown || next !== shown || shown.above(threshold())?.here < shown.items.length) return;
+  if (!shown || shown.progress || next !== shown || shown.above(threshold())?.here < shown.items.length) return;
   try {
     if ((await shown.more()) && shown === search) show();
   } catch (error) {
@@ -95,11 +110,14 @@ function show() {
     return askSoon();
   }
   message();
+  tellProgress(search.progress, above.here);
+  dialog.follow(search.items);
+  grid.show(search.items, above.here);
+  if (search.progress) return;
   byId("count").textContent = counted(above.count);
   byId("count").title = cascadeHow();
   say(byId("topic-error"), search.facts.truncated && t("truncated"));
   slider.setAttribute("aria-valuetext", `${threshold().toFixed(2)}: ${byId("count").textContent}`);
-  grid.show(search.items, above.here);
   filters.offer();
   if (!above.count) nothing();
 }
@@ -144,6 +162,21 @@ function tellPrecision() {
   say(byId("precision"), t(precision === null ? "precisionNone" : "precision", values));
 }
 
+// How far the scoring has come, until it is done.
+function tellProgress(progress, here) {
+  const bar = byId("busy");
+  bar.classList.toggle("known", Boolean(progress?.total));
+  if (!progress?.total) {
+    bar.removeAttribute("aria-valuenow");
+    return say(byId("progress"), "");
+  }
+  const share = progress.scored / progress.total;
+  bar.style.setProperty("--share", share);
+  bar.setAttribute("aria-valuenow", Math.round(100 * share));
+  const values = { here: number(here), scored: number(progress.scored), total: number(progress.total) };
+  say(byId("progress"), t("progress", values));
+}
+
 function begin() {
   search = null;
   byId("count").textContent = "";
@@ -169,6 +202,7 @@ function refused(error) {
   search = null;
   grid.show([]);
   byId("count").textContent = "";
+  tellProgress();
   tellPrecision();
   message();
   if (error.status === 422 && ["topic", "filter"].includes(error.param))
@@ -185,8 +219,11 @@ function wrong({ topic: ofTopic, filter: ofFilter }) {
 function busy(on) {
   byId("busy").hidden = !on;
   byId("results").setAttribute("aria-busy", on);
+  byId("results").classList.toggle("stale", on);
   if (on && !search) message();
-  if (on) byId("count").textContent = t("searching");
+  if (!on) return;
+  tellProgress();
+  byId("count").textContent = t("searching");
 }
 
 // Values of a column among the products that are here, for the filter's suggestions.
@@ -236,7 +273,7 @@ function start() {
   topic.addEventListener(
     "input",
     afterPause(() => {
-      if (!search || search.facts.seconds < LIVE_SECONDS) askChanged();
+      if (!(search?.facts.seconds >= LIVE_SECONDS)) askChanged();
     }, 350),
   );
   for (const mode of form.elements.mode) mode.addEventListener("change", ask);

@@ -22,12 +22,12 @@ export class ProductDialog {
   open(index) {
     const item = this.at(index);
     if (!item) return;
-    this.index = index;
+    Object.assign(this, { index, item });
     const used = document.activeElement?.ariaLabel;
     const picture = element(
       "div",
       { class: "framed" },
-      pictureOf(this.service, item, { alt: item.title, pause: 0 }),
+      pictureOf(this.service, item, { alt: item.title, pause: 0, side: 0 }),
     );
     const why = element(
       "div",
@@ -39,6 +39,12 @@ export class ProductDialog {
     else this.dialog.showModal();
     this.dialog.scrollTop = 0;
     this.#explain(item, picture, why);
+  }
+
+  // Stays with its product where products have moved.
+  follow(items) {
+    const index = this.dialog.open ? items.findIndex((one) => one.id === this.item.id) : -1;
+    if (index >= 0) this.index = index;
   }
 
   redraw() {

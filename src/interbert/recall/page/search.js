@@ -1,4 +1,5 @@
-// One topic's answer as it grows: asked page by page, best first, cut at any threshold that it reaches.
+// One topic's answer as it grows: first what is found while pictures are scored, then page by page, best first; cut at
+// any threshold that it reaches.
 
 const FIRST = 100,
   NEXT = 500; // products of a page
@@ -7,6 +8,7 @@ export class Search {
   items = [];
   total = 0; // above the threshold that was asked for
   facts = {}; // of the answer's first page
+  progress = { scored: 0, total: 0 }; // of products, until the first page is whole; then null
   #cursor = null;
   #ended = false;
   #running = null;
@@ -18,19 +20,26 @@ export class Search {
   }
 
   // Asks for the first products, or for the next ones. Returns false where it asks already, or there are no more.
-  async more() {
+  // early(): some of the first have come, in `items`.
+  async more(early = () => {}) {
     if (this.#running || this.#ended || performance.now() < this.#notBefore) return false;
     this.#running = new AbortController();
     const began = performance.now();
     try {
       const question = {
         ...this.question,
-        limit: this.items.length ? NEXT : FIRST,
+        limit: this.progress ? FIRST : NEXT,
         ...(this.#cursor && { cursor: this.#cursor }),
       };
-      const answer = await this.service.recall(question, this.#running.signal);
-      if (!this.items.length)
+      const { signal } = this.#running;
+      const answer = this.progress
+        ? await this.service.recallEarly(question, signal, (line) => early(this.#take(line)))
+        : await this.service.recall(question, signal);
+      if (this.progress) {
         this.facts = { ...answer, items: null, seconds: (performance.now() - began) / 1000 };
+        this.items = [];
+        this.progress = null;
+      }
       this.items = this.items.concat(answer.items);
       this.total = answer.total_recalled;
       this.#cursor = answer.next_cursor;
@@ -44,6 +53,14 @@ export class Search {
     }
   }
 
+  #take({ scored, total, items }) {
+    this.progress = { scored, total };
+    this.items = this.items
+      .concat(items)
+      .sort((one, other) => other.score - one.score)
+      .slice(0, FIRST);
+  }
+
   stop() {
     this.#running?.abort();
   }
@@ -52,6 +69,7 @@ export class Search {
   above(threshold) {
     if (threshold < this.question.threshold) return null;
     const here = firstAtOrBelow(this.items, Math.fround(threshold));
+    if (this.progress) return { count: here, here };
     if (threshold === this.question.threshold) return { count: this.total, here };
     return here < this.items.length || this.#ended ? { count: here, here } : null;
   }

@@ -9,14 +9,12 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 import interbert
+from interbert.recall.service import page, routes_about, routes_products, routes_recall, routes_scores, routes_topics
 from interbert.recall.service.door import Door
 from interbert.recall.service.errors import DOCUMENTED, add_handlers
 from interbert.recall.service.live import LiveIndex
-from interbert.recall.service.page import page_routes
-from interbert.recall.service.routes_about import about_routes
-from interbert.recall.service.routes_recall import recall_routes
-from interbert.recall.service.routes_scores import score_routes
-from interbert.recall.service.routes_topics import topic_routes
+from interbert.recall.service.pictures import Pictures
+from interbert.recall.service.routes_topics import Kept
 from interbert.recall.service.service import Service
 from interbert.recall.service.settings import Settings
 
@@ -45,8 +43,9 @@ def make_app(index: LiveIndex, settings: Settings | None = None, *, log_requests
         responses=DOCUMENTED,  # type: ignore[arg-type]
         max_body_size=service.settings.max_body_bytes,
     )
+    app.state.service, app.state.pictures = service, Pictures(service)
+    app.state.topics = Kept(index.folder, index.address)
     add_handlers(app)
-    every = (about_routes(service), recall_routes(service), score_routes(service), topic_routes(service), page_routes())
-    for routes in every:
-        app.include_router(routes)
+    for routes in (routes_about, routes_recall, routes_products, routes_scores, routes_topics, page):
+        app.include_router(routes.router)
     return Door(app, service, log_requests)

@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 
 LINGER_SECONDS = 0.004  # under load, the thread waits so long for the callers that were just answered to ask again
 START_RATE = 50.0  # works a second, before any was measured
-MOST_PAIRS = 4_096  # that are computed in one go, unless one caller asks for more: everybody waits for them
+MOST_PAIRS = 4_096  # that are computed in one go, unless one caller asks for more
+TURN_SECONDS = 1.0  # that they take, about: more together gain nothing, and everybody waits for the last of them
+START_PAIRS = 200.0  # pairs a second, before any was measured
 
 
 class Abandoned(Exception):
@@ -82,6 +84,7 @@ class Batcher:
         self._running: list[Job] = []
         self._closed = False
         self._rate = START_RATE
+        self._pace: dict[str, float] = {}  # pairs a second of each kind
         self._thread = threading.Thread(target=self._work, name="interbert-compute", daemon=True)
 
     def start(self) -> None:
@@ -164,8 +167,9 @@ class Batcher:
     def _goes_with(self, taken: list[Job], job: Job) -> bool:
         if not taken:
             return True
-        size = sum(one.work.size for one in (*taken, job))
-        return job.work.group == taken[0].work.group and len(taken) < self._max_batch and size <= MOST_PAIRS
+        size, what = sum(one.work.size for one in (*taken, job)), job.work.what
+        most = min(MOST_PAIRS, TURN_SECONDS * self._pace.get(what, START_PAIRS))
+        return job.work.group == taken[0].work.group and len(taken) < self._max_batch and size <= most
 
     def _do(self, jobs: list[Job]) -> None:
         what, began = jobs[0].work.what, time.monotonic()
@@ -188,7 +192,13 @@ class Batcher:
             self._running = []
             seconds = time.monotonic() - began
             self._metrics.busy_seconds.labels(what).inc(seconds)
-            self._rate += 0.2 * (len(jobs) / max(seconds, 1e-4) - self._rate)
+            self._measure(jobs, max(seconds, 1e-4))
+
+    def _measure(self, jobs: Sequence[Job], seconds: float) -> None:
+        self._rate += 0.2 * (len(jobs) / seconds - self._rate)
+        what, pairs = jobs[0].work.what, sum(job.work.size for job in jobs)
+        before = self._pace.get(what, START_PAIRS)
+        self._pace[what] = before + 0.2 * (pairs / seconds - before)
 
 
 def _is_over(job: Job) -> bool:

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
-from interbert.recall.service.models import ErrorAnswer
+from interbert.recall.service.models import ErrorAnswer, ErrorFacts
 
 LEFT = 499  # nobody reads it: the client has gone
 TYPES = {401: "unauthorized", 404: "not_found", 429: "busy", 500: "internal", 503: "unavailable"}
@@ -53,6 +53,11 @@ class ServiceError(Exception):
         self.status, self.message, self.param, self.retry_seconds = status, message, param, retry_seconds
         self.code = code or CODES.get(status, "internal")
 
+    @property
+    def retry_after(self) -> int | None:
+        """Whole seconds, as HTTP has them."""
+        return None if self.retry_seconds is None else max(1, round(self.retry_seconds + 0.499))
+
 
 class ClientLeft(Exception):
     """Nobody waits for the answer any more."""
@@ -63,21 +68,20 @@ def request_id(scope: Scope) -> str:
     return str(scope.get("state", {}).get("request_id", ""))
 
 
+def facts_of(error: ServiceError, id: str) -> ErrorFacts:
+    """What is said of an error."""
+    kind = TYPES.get(error.status, "invalid_request")
+    return ErrorFacts(type=kind, message=error.message, param=error.param, code=error.code, request_id=id)
+
+
 def answer_of(error: ServiceError, id: str) -> Response:
     """The response of an error."""
-    facts = {
-        "type": TYPES.get(error.status, "invalid_request"),
-        "message": error.message,
-        "param": error.param,
-        "code": error.code,
-        "request_id": id,
-    }
     headers = {}
-    if error.retry_seconds is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_seconds + 0.499)))
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse({"error": facts}, error.status, headers)
+    return JSONResponse({"error": facts_of(error, id).model_dump()}, error.status, headers)
 
 
 def add_handlers(app: FastAPI) -> None:

@@ -52,7 +52,7 @@ class LiveIndex:
         address: str | None = None,
         precision: str = "fp32",
     ) -> None:
-        self.folder, self._address, self._lock = folder, address, threading.Lock()
+        self.folder, self.address, self._lock = folder, address, threading.Lock()
         self._store: ProductStore = open_index(folder, address)
         self._mark = _mark(folder)
         self.scorer: Scorer = scorer_of(self._store, folder, run, revision, calibrated=calibrated, precision=precision)
@@ -90,7 +90,7 @@ class LiveIndex:
         mark = _mark(self.folder)
         with self._lock:
             if mark != self._mark:
-                store = open_index(self.folder, self._address)
+                store = open_index(self.folder, self.address)
                 if store.facts.weights_sha256 != self._weights:
                     raise UsageError(
                         "it was built anew with another model than the one that answers here; start the service again"

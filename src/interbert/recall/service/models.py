@@ -7,6 +7,9 @@ POST /recall    {"topic": str, "threshold": 0.6, "mode": "exact" | "cascade", "l
                  "image_url", "cells": {column: str | number | null}}] best first, "measured_recall": null or {"recall",
                  "candidates", "of", "answers", "topics", "pictures", "index_version", "measured_at"}, "next_cursor":
                  str or null, "index_version": int, "seconds": float, "truncated": whether the topic was cut}
+                With `Accept: application/x-ndjson`, lines of JSON: {"scored", "total", "items"} while products are
+                scored, with those that came among the best `limit` so far (and the pages before), in any order; at last
+                {"answer": as above}, or {"error", "status", "retry_after": seconds or null}
 POST /rerank    (also /v1/rerank, /v2/rerank) {"model"?, "query": str | {"text"} | {"image"} | {"id"}, "documents":
                  [str | {"text"} | {"image"} | {"id"}], "top_n"?, "return_documents": false, "threshold"?}
              -> {"id", "model", "results": [{"index", "relevance_score", "document"?}] best first, "usage":
@@ -17,7 +20,8 @@ POST /rerank/upload, /score/upload: multipart/form-data; the field `request` has
                  stands for the file of that name among the fields `files`.
 GET /products?limit=&cursor=&filter= -> {"items": [{"id", "title", "image_url", "cells"}], "total", "next_cursor",
                  "index_version"}
-GET /products/{id} -> {"id", "title", "image_url", "cells", "index_version"};  /products/{id}/image -> the picture
+GET /products/{id} -> {"id", "title", "image_url", "cells", "index_version"};  /products/{id}/image -> the picture;
+                 with ?size= (1 to 1280), a smaller one whose longer side has at least so many pixels
 GET /products/{id}/explain?topic= -> {"id", "text", "score", "image_size": [w, h], "words": [{"word", "span": [begin,
                  end], "weight"}], "regions": [{"label", "box": [x1, y1, x2, y2], "weight"}], "weights": [[...] a word],
                  "index_version"}
@@ -208,6 +212,20 @@ class RecallAnswer(Strict):
     truncated: bool
 
 
+class EarlyLine(Strict):
+    """Of an answer as it comes: what is new since the line before."""
+
+    scored: int
+    total: int
+    items: list[Item]
+
+
+class AnswerLine(Strict):
+    """The last line."""
+
+    answer: RecallAnswer
+
+
 class ProductCard(Strict):
     """A product of the index."""
 
@@ -358,6 +376,14 @@ class ErrorFacts(Strict):
     param: str | None
     code: str
     request_id: str
+
+
+class ErrorLine(Strict):
+    """The last line, where it ends badly: what the status and `Retry-After` would have been."""
+
+    error: ErrorFacts
+    status: int
+    retry_after: int | None
 
 
 class ErrorAnswer(Strict):

@@ -49,7 +49,7 @@ class Pictures:
     """Of one service."""
 
     def __init__(self, service: Service, fetcher: Fetcher | None = None) -> None:
-        self._service, settings = service, service.settings
+        self.service, settings = service, service.settings
         made = Fetcher(settings.image_hosts, settings.max_body_bytes) if settings.image_hosts else None
         self._fetcher = fetcher or made
         self._readers = ThreadPoolExecutor(READERS, "interbert-pictures")
@@ -68,12 +68,12 @@ class Pictures:
         found = await loop.run_in_executor(self._readers, _of_products, searcher, named)
         sent = [await self._read(param, side, uploads) for param, side in sides.items() if side.id is None]
         if sent:
-            work = Work("extract", object(), _extracted, (searcher.scorer, sent, self._service.batcher.check))
-            found |= await self._service.done(request, work)
+            work = Work("extract", object(), _extracted, (searcher.scorer, sent, self.service.batcher.check))
+            found |= await self.service.done(request, work)
         return found
 
     async def _read(self, param: str, side: Side, uploads: Mapping[str, bytes]) -> Sent:
-        loop, most = asyncio.get_running_loop(), self._service.settings.max_pixels
+        loop, most = asyncio.get_running_loop(), self.service.settings.max_pixels
         if side.upload is not None:
             content = uploads.get(side.upload)
             if content is None:
@@ -90,7 +90,7 @@ class Pictures:
         return Sent(param, content)
 
     def _check_count(self, sides: Mapping[str, Side]) -> None:
-        most, count = self._service.settings.max_pictures, sum(side.id is None for side in sides.values())
+        most, count = self.service.settings.max_pictures, sum(side.id is None for side in sides.values())
         if count > most:
             raise ServiceError(422, f"got {count} pictures with the request; wanted at most {most}, or ids of products")
 

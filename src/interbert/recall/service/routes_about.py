@@ -10,34 +10,33 @@ from prometheus_client import CONTENT_TYPE_LATEST
 import interbert
 from interbert.recall.search import MAX_TOPIC, THRESHOLD
 from interbert.recall.service import models
-from interbert.recall.service.service import Service
+from interbert.recall.service.service import Served, Service
+
+router = APIRouter()
 
 
-def about_routes(service: Service) -> APIRouter:
-    """The routes of one service."""
-    router = APIRouter()
+@router.get("/health")
+async def health() -> dict[str, str]:
+    """That the process lives."""
+    return {"status": "alive"}
 
-    @router.get("/health")
-    async def health() -> dict[str, str]:
-        """That the process lives."""
-        return {"status": "alive"}
 
-    @router.get("/ready")
-    def ready() -> dict[str, Any]:
-        """That questions are answered."""
-        return {"status": "ready", "index_version": service.ready()}
+@router.get("/ready")
+def ready(service: Served) -> dict[str, Any]:
+    """That questions are answered."""
+    return {"status": "ready", "index_version": service.ready()}
 
-    @router.get("/info")
-    def info() -> dict[str, Any]:
-        """The model, the index, the limits."""
-        return info_of(service)
 
-    @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-    def metrics() -> Response:
-        """For Prometheus."""
-        return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+@router.get("/info")
+def info(service: Served) -> dict[str, Any]:
+    """The model, the index, the limits."""
+    return info_of(service)
 
-    return router
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+def metrics(service: Served) -> Response:
+    """For Prometheus."""
+    return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def info_of(service: Service) -> dict[str, Any]:

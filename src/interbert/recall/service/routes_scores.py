@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
-from fastapi import APIRouter, File, Form, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from interbert.batch import Regions
-from interbert.recall.search import Searcher
 from interbert.recall.service.batching import Work
 from interbert.recall.service.errors import ServiceError, of_validation
 from interbert.recall.service.models import (
@@ -28,7 +27,6 @@ from interbert.recall.service.models import (
     Usage,
 )
 from interbert.recall.service.pictures import Pictures
-from interbert.recall.service.service import Service
 from interbert.scoring.scorer import Scorer
 
 BATCH = 32  # pairs that the model reads together
@@ -36,6 +34,27 @@ Body = TypeVar("Body", bound=BaseModel)
 Uploads = Annotated[list[UploadFile], File(max_length=64)]
 InForm = Annotated[str, Form(alias="request")]
 Margins = NDArray[np.float32]
+
+
+async def _pictures(request: Request) -> Pictures:
+    found: Pictures = request.app.state.pictures
+    return found
+
+
+Seen = Annotated[Pictures, Depends(_pictures)]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """pairs: (field of the text, field of the picture), of the request.  texts, seen: what stands in those fields.
+
+    uploads: files by their names.
+    """
+
+    pairs: Sequence[tuple[str, str]]
+    texts: Mapping[str, str]
+    seen: Mapping[str, Side]
+    uploads: Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -52,76 +71,76 @@ class Pairs:
         return Usage(prompt_tokens=words, total_tokens=words + sum(map(len, self.regions)), pairs=len(self.words))
 
 
-def score_routes(service: Service, pictures: Pictures | None = None) -> APIRouter:
-    """The routes of one service."""
-    router = APIRouter()
-    pictures = pictures or Pictures(service)
+router = APIRouter()
 
-    @router.post("/rerank", response_model_exclude_unset=True)
-    @router.post("/v1/rerank", response_model_exclude_unset=True, include_in_schema=False)
-    @router.post("/v2/rerank", response_model_exclude_unset=True, include_in_schema=False)
-    async def rerank(request: Request, body: RerankRequest) -> RerankAnswer:
-        """Pictures by how well they fit a text, or texts by how well they fit a picture; best first."""
-        return await reranked(request, body, {})
 
-    @router.post("/rerank/upload", response_model_exclude_unset=True)
-    async def rerank_upload(request: Request, files: Uploads, body: InForm) -> RerankAnswer:
-        """The same with files: {"upload": NAME} stands for the file of that name."""
-        return await reranked(request, _of_json(RerankRequest, body), await _contents(files))
+@router.post("/rerank", response_model_exclude_unset=True)
+@router.post("/v1/rerank", response_model_exclude_unset=True, include_in_schema=False)
+@router.post("/v2/rerank", response_model_exclude_unset=True, include_in_schema=False)
+async def rerank(request: Request, body: RerankRequest, pictures: Seen) -> RerankAnswer:
+    """Pictures by how well they fit a text, or texts by how well they fit a picture; best first."""
+    return await _reranked(request, body, pictures, {})
 
-    @router.post("/score")
-    async def score(request: Request, body: ScoreRequest) -> ScoreAnswer:
-        """How well each text and its picture belong together."""
-        return await scored(request, body, {})
 
-    @router.post("/score/upload")
-    async def score_upload(request: Request, files: Uploads, body: InForm) -> ScoreAnswer:
-        """The same with files: "upload": NAME stands for the file of that name."""
-        return await scored(request, _of_json(ScoreRequest, body), await _contents(files))
+@router.post("/rerank/upload", response_model_exclude_unset=True)
+async def rerank_upload(request: Request, files: Uploads, body: InForm, pictures: Seen) -> RerankAnswer:
+    """The same with files: {"upload": NAME} stands for the file of that name."""
+    return await _reranked(request, _of_json(RerankRequest, body), pictures, await _contents(files))
 
-    async def reranked(request: Request, body: RerankRequest, uploads: Mapping[str, bytes]) -> RerankAnswer:
-        documents = {f"documents.{at}": side for at, side in enumerate(body.documents)}
-        _check_sides(body.query, documents)
-        sides = {"query": body.query, **documents}
-        texts = {param: side.text for param, side in sides.items() if side.text is not None}
-        seen = {param: side for param, side in sides.items() if side.is_picture}
-        searcher = await asyncio.to_thread(service.index.now)
-        regions = await pictures.regions(request, searcher, seen, uploads)
-        by_text = body.query.text is not None
-        pairs = [("query", param) if by_text else (param, "query") for param in documents]
-        margins, scores, usage = await computed(request, searcher, pairs, texts, regions)
-        best = np.argsort(-margins, kind="stable")  # finer than scores, which tie close to 1
-        if body.threshold is not None:
-            best = best[scores[best] > np.float32(body.threshold)]
-        results = [_result(at, scores, body) for at in best[: body.top_n].tolist()]
-        return RerankAnswer(id=uuid.uuid4().hex, model=service.index.model_name, results=results, usage=usage)
 
-    async def scored(request: Request, body: ScoreRequest, uploads: Mapping[str, bytes]) -> ScoreAnswer:
-        params = [f"pairs.{at}" for at in range(len(body.pairs))]
-        searcher = await asyncio.to_thread(service.index.now)
-        seen = {param: pair.picture for param, pair in zip(params, body.pairs, strict=True)}
-        regions = await pictures.regions(request, searcher, seen, uploads)
-        texts = {param: pair.text for param, pair in zip(params, body.pairs, strict=True)}
-        _, scores, usage = await computed(request, searcher, [(param, param) for param in params], texts, regions)
-        data = [PairScore(index=at, score=score) for at, score in enumerate(scores.tolist())]
-        return ScoreAnswer(id=uuid.uuid4().hex, model=service.index.model_name, data=data, usage=usage)
+@router.post("/score")
+async def score(request: Request, body: ScoreRequest, pictures: Seen) -> ScoreAnswer:
+    """How well each text and its picture belong together."""
+    return await _scored(request, body, pictures, {})
 
-    async def computed(
-        request: Request,
-        searcher: Searcher,
-        pairs: Sequence[tuple[str, str]],
-        texts: Mapping[str, str],
-        regions: Mapping[str, Regions],
-    ) -> tuple[Margins, Margins, Usage]:
-        """Margins, scores and what was read, of pairs of (field of the text, field of the picture)."""
-        scorer = searcher.scorer
-        limit = scorer.model.config.max_text_tokens
-        words = {param: scorer.tokenizer.encode(text, limit) for param, text in texts.items()}
-        payload = Pairs(scorer, [words[one] for one, _ in pairs], [regions[other] for _, other in pairs])
-        margins: Margins = await service.done(request, Work("pairs", "pairs", _margins, payload, len(pairs)))
-        return margins, scorer.probabilities(margins), payload.usage()
 
-    return router
+@router.post("/score/upload")
+async def score_upload(request: Request, files: Uploads, body: InForm, pictures: Seen) -> ScoreAnswer:
+    """The same with files: "upload": NAME stands for the file of that name."""
+    return await _scored(request, _of_json(ScoreRequest, body), pictures, await _contents(files))
+
+
+async def _reranked(
+    request: Request, body: RerankRequest, pictures: Pictures, uploads: Mapping[str, bytes]
+) -> RerankAnswer:
+    documents = {f"documents.{at}": side for at, side in enumerate(body.documents)}
+    _check_sides(body.query, documents)
+    sides = {"query": body.query, **documents}
+    texts = {param: side.text for param, side in sides.items() if side.text is not None}
+    seen = {param: side for param, side in sides.items() if side.is_picture}
+    by_text = body.query.text is not None
+    pairs = [("query", param) if by_text else (param, "query") for param in documents]
+    margins, scores, usage = await _computed(request, pictures, Asked(pairs, texts, seen, uploads))
+    best = np.argsort(-margins, kind="stable")  # finer than scores, which tie close to 1
+    if body.threshold is not None:
+        best = best[scores[best] > np.float32(body.threshold)]
+    results = [_result(at, scores, body) for at in best[: body.top_n].tolist()]
+    return RerankAnswer(id=uuid.uuid4().hex, model=pictures.service.index.model_name, results=results, usage=usage)
+
+
+async def _scored(
+    request: Request, body: ScoreRequest, pictures: Pictures, uploads: Mapping[str, bytes]
+) -> ScoreAnswer:
+    params = [f"pairs.{at}" for at in range(len(body.pairs))]
+    texts = {param: pair.text for param, pair in zip(params, body.pairs, strict=True)}
+    seen = {param: pair.picture for param, pair in zip(params, body.pairs, strict=True)}
+    asked = Asked([(param, param) for param in params], texts, seen, uploads)
+    _, scores, usage = await _computed(request, pictures, asked)
+    data = [PairScore(index=at, score=score) for at, score in enumerate(scores.tolist())]
+    return ScoreAnswer(id=uuid.uuid4().hex, model=pictures.service.index.model_name, data=data, usage=usage)
+
+
+async def _computed(request: Request, pictures: Pictures, asked: Asked) -> tuple[Margins, Margins, Usage]:
+    """Margins, scores and what was read."""
+    service = pictures.service
+    searcher = await asyncio.to_thread(service.index.now)
+    regions = await pictures.regions(request, searcher, asked.seen, asked.uploads)
+    scorer = searcher.scorer
+    limit = scorer.model.config.max_text_tokens
+    words = {param: scorer.tokenizer.encode(text, limit) for param, text in asked.texts.items()}
+    payload = Pairs(scorer, [words[one] for one, _ in asked.pairs], [regions[other] for _, other in asked.pairs])
+    margins: Margins = await service.done(request, Work("pairs", "pairs", _margins, payload, len(asked.pairs)))
+    return margins, scorer.probabilities(margins), payload.usage()
 
 
 def _margins(asked: Sequence[Pairs]) -> Sequence[Margins]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from interbert.errors import UsageError
 from interbert.recall.bundles import recall_topics
@@ -18,88 +18,31 @@ from interbert.recall.service.cursors import Cursor
 from interbert.recall.service.errors import ServiceError
 from interbert.recall.service.models import ReviewRequest, TopicAnswer, TopicCard, TopicRequest, TopicsAnswer
 from interbert.recall.service.reading import filter_of, id_of, image_url, topic_of
-from interbert.recall.service.service import Service
-from interbert.recall.topics import FILE, Bundle, Bundled, Card, Topic, Topics
+from interbert.recall.service.service import Served
+from interbert.recall.topics import Bundle, Bundled, Card, Topic, Topics, find_topics, open_topics
 
 VERDICTS = {"keep": True, "drop": False, None: None}
 BASE = Question()
 
 
-def topic_routes(service: Service) -> APIRouter:
-    """The routes of one service."""
-    router = APIRouter(prefix="/topics")
-    kept = _Kept(service.index.folder / FILE)
+class Kept:
+    """The topics of an index; their place is made when the first is kept. address: as of `open_index`."""
 
-    @router.get("")
-    def topics(
-        limit: Annotated[int, Query(ge=1, le=models.MAX_PAGE)] = models.MAX_PAGE,
-        cursor: Annotated[str | None, Query(max_length=models.MAX_CURSOR)] = None,
-    ) -> TopicsAnswer:
-        """Cards, in the order in which topics came."""
-        start = 0 if cursor is None else cursors.read(cursor, ("topics",)).start
-        found = kept.topics
-        if found is None:
-            return TopicsAnswer(items=[], total=0, next_cursor=None)
-        total, after = len(found), Cursor(0, start + limit)
-        cards = [_card(one) for one in found.cards(start, limit)]
-        more = cursors.written(after, ("topics",)) if after.start < total else None
-        return TopicsAnswer(items=cards, total=total, next_cursor=more)
-
-    @router.get("/{name:path}")
-    def topic(name: str) -> TopicAnswer:
-        """A topic with its products."""
-        return _answer(kept.bundle(id_of(name)))
-
-    @router.put("/{name:path}")
-    async def put(request: Request, name: str, body: TopicRequest) -> TopicAnswer:
-        """Keeps a topic with what is recalled for it now; reviews stay."""
-        searcher = await asyncio.to_thread(service.index.now)
-        topic_of(searcher, body.title)
-        await asyncio.to_thread(filter_of, searcher, body.filter)
-        try:
-            asked = Topic(id_of(name), body.title, body.sub_title, body.threshold, body.filter, body.limit)
-        except UsageError as error:
-            raise ServiceError(422, str(error)) from error
-        work = Work("topic", object(), _recalled, (searcher, asked, kept.made()))
-        answer: Answer = await service.done(request, work)
-        await asyncio.to_thread(kept.made().put, asked.filled(BASE), answer)
-        return _answer(await asyncio.to_thread(kept.bundle, asked.name))
-
-    @router.delete("/{name:path}", status_code=204)
-    def delete(name: str) -> Response:
-        """Forgets a topic; what was said of its products stays among the labelled pairs."""
-        kept.bundle(id_of(name))
-        kept.made().delete(id_of(name))
-        return Response(status_code=204)
-
-    @router.post("/{name:path}/review")
-    def review(name: str, body: ReviewRequest) -> TopicAnswer:
-        """Says that a product belongs to a topic, or that it does not, or takes back what was said."""
-        bundle = kept.bundle(id_of(name))
-        if body.product not in {one.id for one in (*bundle.products, *bundle.dropped)}:
-            raise ServiceError(422, "product: the topic has no product of that id", param="product")
-        kept.made().review(bundle.topic.name, body.product, VERDICTS[body.verdict])
-        return _answer(kept.bundle(bundle.topic.name))
-
-    return router
-
-
-class _Kept:
-    """The topics beside an index, whose file is made when the first is kept."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, folder: Path, address: str | None = None) -> None:
+        self._folder, self._address = folder, address
         self._topics: Topics | None = None
 
     @property
     def topics(self) -> Topics | None:
         """None where none was ever kept."""
-        return self.made() if self._topics is not None or self._path.is_file() else None
+        if self._topics is None:
+            self._topics = find_topics(self._folder, self._address)
+        return self._topics
 
     def made(self) -> Topics:
         """The topics, made where there are none."""
         if self._topics is None:
-            self._topics = Topics(self._path)
+            self._topics = open_topics(self._folder, self._address)
         return self._topics
 
     def bundle(self, name: str) -> Bundle:
@@ -110,6 +53,73 @@ class _Kept:
             except UsageError:
                 pass
         raise ServiceError(404, "there is no topic of that name", code="no_such_topic", param="name")
+
+
+async def _kept(request: Request) -> Kept:
+    found: Kept = request.app.state.topics
+    return found
+
+
+InKept = Annotated[Kept, Depends(_kept)]
+
+router = APIRouter(prefix="/topics")
+
+
+@router.get("")
+def topics(
+    kept: InKept,
+    limit: Annotated[int, Query(ge=1, le=models.MAX_PAGE)] = models.MAX_PAGE,
+    cursor: Annotated[str | None, Query(max_length=models.MAX_CURSOR)] = None,
+) -> TopicsAnswer:
+    """Cards, in the order in which topics came."""
+    start = 0 if cursor is None else cursors.read(cursor, ("topics",)).start
+    found = kept.topics
+    if found is None:
+        return TopicsAnswer(items=[], total=0, next_cursor=None)
+    total, after = len(found), Cursor(0, start + limit)
+    cards = [_card(one) for one in found.cards(start, limit)]
+    more = cursors.written(after, ("topics",)) if after.start < total else None
+    return TopicsAnswer(items=cards, total=total, next_cursor=more)
+
+
+@router.get("/{name:path}")
+def topic(name: str, kept: InKept) -> TopicAnswer:
+    """A topic with its products."""
+    return _answer(kept.bundle(id_of(name)))
+
+
+@router.put("/{name:path}")
+async def put(request: Request, name: str, body: TopicRequest, service: Served, kept: InKept) -> TopicAnswer:
+    """Keeps a topic with what is recalled for it now; reviews stay."""
+    searcher = await asyncio.to_thread(service.index.now)
+    topic_of(searcher, body.title)
+    await asyncio.to_thread(filter_of, searcher, body.filter)
+    try:
+        asked = Topic(id_of(name), body.title, body.sub_title, body.threshold, body.filter, body.limit)
+    except UsageError as error:
+        raise ServiceError(422, str(error)) from error
+    work = Work("topic", object(), _recalled, (searcher, asked, kept.made()))
+    answer: Answer = await service.done(request, work)
+    await asyncio.to_thread(kept.made().put, asked.filled(BASE), answer)
+    return _answer(await asyncio.to_thread(kept.bundle, asked.name))
+
+
+@router.delete("/{name:path}", status_code=204)
+def delete(name: str, kept: InKept) -> Response:
+    """Forgets a topic; what was said of its products stays among the labelled pairs."""
+    kept.bundle(id_of(name))
+    kept.made().delete(id_of(name))
+    return Response(status_code=204)
+
+
+@router.post("/{name:path}/review")
+def review(name: str, body: ReviewRequest, kept: InKept) -> TopicAnswer:
+    """Says that a product belongs to a topic, or that it does not, or takes back what was said."""
+    bundle = kept.bundle(id_of(name))
+    if body.product not in {one.id for one in (*bundle.products, *bundle.dropped)}:
+        raise ServiceError(422, "product: the topic has no product of that id", param="product")
+    kept.made().review(bundle.topic.name, body.product, VERDICTS[body.verdict])
+    return _answer(kept.bundle(bundle.topic.name))
 
 
 def _recalled(asked: Sequence[tuple[Searcher, Topic, Topics]]) -> Sequence[Answer]:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from interbert.errors import InterbertError, UsageError
 from interbert.recall.measuring import measure_if_unknown
 from interbert.recall.service.batching import Batcher, Work
 from interbert.recall.service.errors import ClientLeft, ServiceError, defect, request_id
+from interbert.recall.service.images import ProductImages
 from interbert.recall.service.live import LiveIndex
 from interbert.recall.service.metrics import Metrics
 from interbert.recall.service.settings import Settings
+from interbert.recall.service.thumbnails import Thumbnails
 
+Tell = Callable[[Any], None]  # from any thread
 log = logging.getLogger("interbert.service")
 
 
@@ -26,6 +30,8 @@ class Service:
     def __init__(self, index: LiveIndex, settings: Settings) -> None:
         self.index, self.settings, self.metrics = index, settings, Metrics()
         self.batcher = Batcher(settings.max_batch, settings.max_queue, self.metrics)
+        self.images = ProductImages(index.now().store.region_folder, settings.images)
+        self.thumbnails = Thumbnails(self.images)
         index.check = self.batcher.check
         self.stopping = False
 
@@ -74,6 +80,30 @@ class Service:
             job.left = True
             gone.cancel()
             job.future.cancel()
+
+    async def streamed(self, request: Request, work: Callable[[Tell], Work]) -> AsyncIterator[Any]:
+        """What the work tells while it is done, as it comes, and its result. Raises as `done`."""
+        loop, told = asyncio.get_running_loop(), asyncio.Queue[Any]()
+
+        def tell(one: Any) -> None:
+            loop.call_soon_threadsafe(told.put_nowait, one)
+
+        done = asyncio.ensure_future(self.done(request, work(tell)))
+        done.add_done_callback(told.put_nowait)  # itself, after all that was told
+        try:
+            while (one := await told.get()) is not done:
+                yield one
+            yield done.result()
+        finally:
+            done.cancel()
+
+
+async def _served(request: Request) -> Service:
+    found: Service = request.app.state.service
+    return found
+
+
+Served = Annotated[Service, Depends(_served)]  # as routes take it
 
 
 async def _has_left(request: Request) -> None:
