@@ -1,28 +1,46 @@
-"""Topics and bundles: what was recalled is kept, what was dropped stays out, and reviews are labelled pairs."""
+"""Topics and bundles: what was recalled is kept, what was dropped stays out, and reviews are labelled pairs.
+
+In a file and on a server the same holds.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from postgres_helpers import PASSWORD, PostgresServer
+from product_store_helpers import filled_store
 from recall_helpers import indexed, shop
 
 from interbert.corpus.readers import READERS, Fields, Malformed
 from interbert.errors import InterbertError, UsageError
 from interbert.recall.search import Answer, Hit, Question
-from interbert.recall.topics import Topic, Topics, open_topics, read_topics
+from interbert.recall.topics import FILE, Topic, Topics, find_topics, open_topics, read_topics
 from interbert.scoring.labelled import labelled_pairs, scored
 from interbert.scoring.scorer import load
 
 RED = Topic("red", "two red dogs", "for summer", 0.5, "price < 300", 3)
 
 
+@pytest.fixture(params=["file", "server"])
+def again(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Topics]:
+    """Opens the same topics, as often as wanted: as another process does."""
+    if request.param == "file":
+        return lambda: Topics(tmp_path / "topics.sqlite")
+    pytest.importorskip("psycopg")
+    postgres: PostgresServer = request.getfixturevalue("postgres")
+    address = postgres.address()
+    return lambda: open_topics(tmp_path / "machine", address)
+
+
 @pytest.fixture
-def topics(tmp_path: Path) -> Topics:
-    return Topics(tmp_path / "topics.sqlite")
+def topics(again: Callable[[], Topics]) -> Topics:
+    return again()
 
 
 def answer(*ids: str, version: int = 1, recalled: int | None = None) -> Answer:
@@ -39,9 +57,9 @@ def written(path: Path, *lines: Any) -> Path:
     return path
 
 
-def test_a_topic_comes_back_with_its_products_and_its_cover(topics: Topics, tmp_path: Path) -> None:
+def test_a_topic_comes_back_with_its_products_and_its_cover(topics: Topics, again: Callable[[], Topics]) -> None:
     topics.put(RED, answer("a", "b", recalled=7))
-    bundle = Topics(tmp_path / "topics.sqlite").get("red")
+    bundle = again().get("red")
     assert (bundle.topic, bundle.recalled, bundle.index_version) == (RED, 7, 1)
     assert ids(bundle.products) == ["a", "b"]
     assert bundle.cover == bundle.products[0]
@@ -114,6 +132,27 @@ def test_topics_are_kept_in_the_folder_of_an_index_and_nowhere_else(tmp_path: Pa
     with pytest.raises(InterbertError, match="is not an index; make one:  interbert index"):
         open_topics(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_machines_that_share_an_index_share_its_topics(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there, other = postgres.address(), postgres.address(), postgres.address(password=None)
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert find_topics(one, here) is None
+    with ThreadPoolExecutor(4) as pool:  # made once, whoever comes first
+        list(pool.map(lambda _: open_topics(one, here), range(4)))
+    open_topics(one, here).put(RED, answer("a", "b"))
+    open_topics(two, here).review("red", "a", keep=False)
+    seen = find_topics(one, here)
+    assert seen is not None
+    assert seen.dropped("red") == {"a"}
+    assert find_topics(one, there) is None  # another index of the same database
+    filled_store(two, other.replace("owner@", f"owner:{quote(PASSWORD, safe='')}@")).close()
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    (two / FILE).touch()
+    assert len(open_topics(two)) == 0  # of the server that the folder names
+    assert "was kept on this machine alone and is not read" in caplog.text
 
 
 def test_many_threads_may_review(topics: Topics) -> None:

@@ -37,6 +37,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--export", type=FILE, help="Write all reviews as labelled pairs, for calibrate and corpus.")
 @click.option("--only", type=click.Choice(("kept", "dropped")), help="Of --export: pairs of one label.")
 @click.option("--delete", is_flag=True, help="Forget the topic; reviews of its products stay.")
+@click.option("--store", metavar="postgresql://…", help="The server of an index that many machines share.")
 def topics(
     screen: Screen,
     index: Path,
@@ -47,6 +48,7 @@ def topics(
     export: Path | None,
     only: Literal["kept", "dropped"] | None,
     delete: bool,
+    store: str | None,
 ) -> None:
     """The topics kept in an index, and their reviews.
 
@@ -65,7 +67,7 @@ def topics(
         raise UsageError("wanted one of: reviews of a topic, --delete of a topic, --export of all reviews")
     if only is not None and export is None:
         raise UsageError("--only goes with --export FILE")
-    kept = open_topics(index)
+    kept = open_topics(index, store)
     if export is not None:
         counts = kept.export(export, only)
         line = f"{export}: {counts['kept']} pairs kept, {counts['dropped']} dropped; their pictures: {index}/regions"

@@ -196,7 +196,7 @@ def recall(
     if mode == "cascade":
         measure_if_unknown(searcher, screen.progress)
     if topics is not None:
-        return _recalled_topics(screen, searcher, question, index, topics, out, keep)
+        return _recalled_topics(screen, searcher, question, index, store, topics, out, keep)
     assert topic is not None
     answer = searcher.recall(topic, question)
     screen.show(answer.to_json(), _answer_lines(screen, answer, titled=False))
@@ -204,15 +204,21 @@ def recall(
 
 
 def _recalled_topics(
-    screen: Screen, searcher: Searcher, question: Question, index: Path, file: Path, out: Path | None, keep: bool
+    screen: Screen,
+    searcher: Searcher,
+    question: Question,
+    index: Path,
+    store: str | None,
+    file: Path,
+    out: Path | None,
+    keep: bool,
 ) -> int:
     """Many topics, into a file or onto the screen."""
     from interbert.recall.bundles import recall_topics, write_bundles
-    from interbert.recall.topics import FILE as KEPT
-    from interbert.recall.topics import open_topics, read_topics
+    from interbert.recall.topics import find_topics, open_topics, read_topics
 
     asked = read_topics(file)
-    kept = open_topics(index) if keep or (index / KEPT).is_file() else None
+    kept = (open_topics if keep else find_topics)(index, store)
     if out is not None:
         report = write_bundles(searcher, asked, question, out, kept=kept, keep=keep, progress=screen.progress)
         screen.show({"out": str(out), **report.to_json()}, report.lines(out))

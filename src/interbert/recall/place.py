@@ -1,7 +1,7 @@
 """Where an index is: in its folder, or on a server that many machines share and that the folder names in `store.json`.
 
 In: a folder, and perhaps a `postgresql://…` address. Out: its `ProductStore`. Of a shared index, each machine has such
-a folder: for what it is about to add, what it skipped, and the scores that it remembers.
+a folder: for what it is about to add, what it skipped, and the scores and measurements that it remembers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def open_store(folder: Path, address: str | None = None) -> ProductStore:
     address: of the server that has it; a folder that is new is made to name it, without its password.
     Raises InterbertError where there is no index, or the folder belongs to another one.
     """
-    server = _server(folder, address)
+    server = server_of(folder, address)
     if server is None:
         return SqliteStore(folder)
     store = PostgresStore(folder, server)
@@ -36,7 +36,7 @@ def open_store(folder: Path, address: str | None = None) -> ProductStore:
 
 def create_store(folder: Path, facts: Facts, address: str | None = None) -> ProductStore:
     """A new index, or the one that is there. Raises InterbertError where the folder holds something else."""
-    server = _server(folder, address)
+    server = server_of(folder, address)
     if server is None:
         return SqliteStore.create(folder, facts)
     store = PostgresStore.create(folder, facts, server)
@@ -44,8 +44,8 @@ def create_store(folder: Path, facts: Facts, address: str | None = None) -> Prod
     return store
 
 
-def _server(folder: Path, address: str | None) -> Address | None:
-    """The server that has the folder's index; None: the folder itself has it."""
+def server_of(folder: Path, address: str | None = None) -> Address | None:
+    """The server that has the folder's index; None: the folder itself has it. Raises as `open_store`."""
     given = None if address is None else Address.parse(address)
     kept = _kept(folder)
     if given is None or (kept is not None and kept.parts == given.parts):
@@ -91,6 +91,6 @@ def _readme(server: Address) -> str:
         f"# A machine's part of the index at {server}\n\n"
         "For `interbert recall FOLDER TOPIC`. Products, regions and vectors are on the server; `store.json` says\n"
         "where, and has no password: that is taken from PGPASSWORD or ~/.pgpass. `regions/` has the regions that this\n"
-        "machine computed, and can be deleted while nothing writes, like `scores.sqlite`; `topics.sqlite` has the\n"
-        "topics that were kept here, and `failures.jsonl` names what was skipped.\n"
+        "machine computed, and can be deleted while nothing writes, like `scores.sqlite`, which it computes again;\n"
+        "`failures.jsonl` names what was skipped.\n"
     )

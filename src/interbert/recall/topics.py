@@ -2,13 +2,14 @@
 
 In: topics out of a file, what a search found for each, and reviews: this product belongs to that topic, or does not.
 Out: cards with a cover, bundles without what was dropped, and labelled pairs. They stand in `topics.sqlite` in the
-index's folder and not among its versions: a review is of people and outlives every change of the products; nor in
-`scores.sqlite`, which may be deleted. Of an index on a server, each machine's folder has topics of its own.
+index's folder, or beside an index on a server in its schema, and not among its versions: a review is of people and
+outlives every change of the products; nor in `scores.sqlite`, which may be deleted.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -18,33 +19,44 @@ from typing import Any, Literal
 from interbert.errors import InterbertError, UsageError, unknown_name
 from interbert.files import whole_file
 from interbert.recall.database import Database
+from interbert.recall.place import server_of
+from interbert.recall.postgres_topics import TopicTables
 from interbert.recall.search import MAX_TOPIC, Answer, Question
 from interbert.vision.shards import is_storable
+
+log = logging.getLogger(__name__)
 
 FILE = "topics.sqlite"
 MAX_FILTER = 10_000  # characters
 _APPLICATION, _FORMAT = 0x49425450, 1  # "IBTP"
-_TABLES = (
-    "CREATE TABLE topics (name TEXT PRIMARY KEY, title TEXT NOT NULL, sub_title TEXT NOT NULL, threshold REAL,"
-    " filter TEXT, most INTEGER, recalled INTEGER NOT NULL, version INTEGER NOT NULL, at TEXT NOT NULL)",
-    "CREATE TABLE bundles (topic TEXT NOT NULL, place INTEGER NOT NULL, id TEXT NOT NULL, title TEXT NOT NULL,"
-    " image TEXT NOT NULL, picture TEXT NOT NULL, score REAL NOT NULL, PRIMARY KEY (topic, place))",
+_TABLES = (  # on a server too
+    "CREATE TABLE topics (name TEXT PRIMARY KEY, title TEXT NOT NULL, sub_title TEXT NOT NULL,"
+    " threshold DOUBLE PRECISION, filter TEXT, most BIGINT, recalled BIGINT NOT NULL, version BIGINT NOT NULL,"
+    " at TEXT NOT NULL)",
+    "CREATE TABLE bundles (topic TEXT NOT NULL, place BIGINT NOT NULL, id TEXT NOT NULL, title TEXT NOT NULL,"
+    " image TEXT NOT NULL, picture TEXT NOT NULL, score DOUBLE PRECISION NOT NULL, PRIMARY KEY (topic, place))",
     "CREATE UNIQUE INDEX bundled ON bundles (topic, id)",
     "CREATE TABLE reviews (topic TEXT NOT NULL, id TEXT NOT NULL, text TEXT NOT NULL, title TEXT NOT NULL,"
-    " image TEXT NOT NULL, picture TEXT NOT NULL, belongs INTEGER NOT NULL, at TEXT NOT NULL,"
+    " image TEXT NOT NULL, picture TEXT NOT NULL, belongs BIGINT NOT NULL, at TEXT NOT NULL,"
     " PRIMARY KEY (topic, id))",
 )
+_REVIEW = "topic, id, text, title, image, picture, belongs, at"
+_SAY = (  # two machines may say it at once
+    "INSERT INTO reviews VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (topic, id) DO UPDATE SET belongs = excluded.belongs, at = excluded.at"
+)
+_ALL = 1 << 62  # rows: more than there are
 _TOPIC = "t.name, t.title, t.sub_title, t.threshold, t.filter, t.most"
 _OF_REVIEW = "reviews r ON r.topic = b.topic AND r.id = b.id"
 _CARDS = f"""
     SELECT {_TOPIC}, t.recalled, t.version, t.at,
-      (SELECT count(*) FROM bundles b LEFT JOIN {_OF_REVIEW} WHERE b.topic = t.name AND r.belongs IS NOT 0),
-      (SELECT count(*) FROM reviews r WHERE r.topic = t.name AND r.belongs),
-      (SELECT count(*) FROM reviews r WHERE r.topic = t.name AND NOT r.belongs),
+      (SELECT count(*) FROM bundles b LEFT JOIN {_OF_REVIEW} WHERE b.topic = t.name AND coalesce(r.belongs, 1) = 1),
+      (SELECT count(*) FROM reviews r WHERE r.topic = t.name AND r.belongs = 1),
+      (SELECT count(*) FROM reviews r WHERE r.topic = t.name AND r.belongs = 0),
       c.id, c.title, c.image, c.picture, c.score, d.belongs
     FROM topics t
     LEFT JOIN bundles c ON c.topic = t.name AND c.place =
-      (SELECT min(b.place) FROM bundles b LEFT JOIN {_OF_REVIEW} WHERE b.topic = t.name AND r.belongs IS NOT 0)
+      (SELECT min(b.place) FROM bundles b LEFT JOIN {_OF_REVIEW} WHERE b.topic = t.name AND coalesce(r.belongs, 1) = 1)
     LEFT JOIN reviews d ON d.topic = c.topic AND d.id = c.id
     ORDER BY t.rowid LIMIT ? OFFSET ?"""  # noqa: S608
 
@@ -171,13 +183,14 @@ class Review:
 
 
 class Topics:
-    """The topics of one index. Several threads and processes may read and write.
+    """The topics of one index, made where there are none. Several threads, processes and machines may read and write.
 
-    Every method raises InterbertError where the file is damaged or cannot be written.
+    place: a file, or tables on a server. Every method raises InterbertError where they are damaged or not reached.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._database = Database(path, _TABLES, _APPLICATION, _FORMAT, "FULL")
+    def __init__(self, place: Path | TopicTables) -> None:
+        tables = Database(place, _TABLES, _APPLICATION, _FORMAT, "FULL") if isinstance(place, Path) else place
+        self._database: Database | TopicTables = tables
         self._database.create()
 
     def __len__(self) -> int:
@@ -185,7 +198,7 @@ class Topics:
 
     def cards(self, start: int = 0, count: int | None = None) -> list[Card]:
         """Cards in the order in which topics came, `count` from place `start` on; None: all."""
-        rows = self._database.rows(_CARDS, (-1 if count is None else count, start))
+        rows = self._database.rows(_CARDS, (_ALL if count is None else count, start))
         return [
             Card(Topic(*row[:6]), *row[6:12], None if row[12] is None else _bundled(*row[12:]))  # type: ignore[call-arg]
             for row in rows
@@ -208,7 +221,7 @@ class Topics:
         there = {one.id for one in every}
         others = [
             Bundled(one.id, one.title, one.image, one.picture, None, False)
-            for one in self._reviews("WHERE topic = ? AND NOT belongs", (name,))
+            for one in self._reviews("WHERE topic = ? AND belongs = 0", (name,))
             if one.id not in there
         ]
         products = [one for one in every if one.kept is not False]
@@ -259,11 +272,11 @@ class Topics:
                 connection.execute("DELETE FROM reviews WHERE topic = ? AND id = ?", (name, id))
                 if keep is not None:
                     row = (name, id, bundle.topic.title, one.title, one.image, one.picture, int(keep), _now())
-                    connection.execute("INSERT INTO reviews VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+                    connection.execute(_SAY, row)
 
     def dropped(self, name: str) -> set[str]:
         """The ids of products that were said not to belong to a topic, which need not be there."""
-        found = self._database.rows("SELECT id FROM reviews WHERE topic = ? AND NOT belongs", (name,))
+        found = self._database.rows("SELECT id FROM reviews WHERE topic = ? AND belongs = 0", (name,))
         return {id for (id,) in found}
 
     def has(self, topic: Topic, version: int) -> bool:
@@ -292,15 +305,12 @@ class Topics:
         return {"kept": kept, "dropped": len(said) - kept}
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the file, or connections."""
         self._database.close()
 
     def _reviews(self, where: str, values: Sequence[Any]) -> list[Review]:
-        rows = self._database.rows(f"SELECT * FROM reviews {where} ORDER BY at, rowid", values)  # noqa: S608
-        return [
-            Review(topic, id, text, title, image, picture, bool(belongs), at)
-            for topic, id, text, title, image, picture, belongs, at in rows
-        ]
+        rows = self._database.rows(f"SELECT {_REVIEW} FROM reviews {where} ORDER BY at, rowid", values)  # noqa: S608
+        return [Review(*row[:6], bool(row[6]), row[7]) for row in rows]  # type: ignore[call-arg]
 
 
 def read_topics(path: Path) -> list[Topic]:
@@ -363,11 +373,27 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def open_topics(index: str | Path) -> Topics:
-    """The topics of the index in a folder. Raises InterbertError where there is no index."""
-    folder = Path(index)
-    if not any((folder / name).is_file() for name in ("index.json", "store.json")):  # here, or on a server
-        raise InterbertError(
-            f"'{folder}' is not an index; make one:  interbert index CATALOGUE --from RUN --out {folder}"
-        )
-    return Topics(folder / FILE)
+def open_topics(index: str | Path, address: str | None = None) -> Topics:
+    """The topics of an index, made where none was kept. address: of the server that has it, as of `open_index`.
+
+    Raises InterbertError where there is no index, or its server cannot be reached.
+    """
+    return Topics(_place(Path(index), address))
+
+
+def find_topics(index: str | Path, address: str | None = None) -> Topics | None:
+    """The same; None where none was ever kept."""
+    place = _place(Path(index), address)
+    there = place.is_file() if isinstance(place, Path) else place.are_there()
+    return Topics(place) if there else None
+
+
+def _place(folder: Path, address: str | None) -> Path | TopicTables:
+    server = server_of(folder, address)
+    if server is not None:
+        if (folder / FILE).is_file():
+            log.warning("'%s' was kept on this machine alone and is not read: topics are on the server", folder / FILE)
+        return TopicTables(server, _TABLES)
+    if (folder / "index.json").is_file():
+        return folder / FILE
+    raise InterbertError(f"'{folder}' is not an index; make one:  interbert index CATALOGUE --from RUN --out {folder}")

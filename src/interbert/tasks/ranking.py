@@ -40,6 +40,7 @@ STRIPE = 128  # pictures embedded at a time
 PART_PAIRS = 4096  # what a kill loses at most, per process
 PARTS = 4096  # as many files at most, about
 PAIRS_AT_ONCE = {"cpu": 16, "cuda": 512}
+ROWS_AT_ONCE = 2048  # of a CPU that meets short pairs: weights are read once for so many positions
 PROCESSES = 8  # at most, where nobody says how many: each holds the model
 FORMAT = 1
 CUTS = (1, 5, 10)  # of recall
@@ -76,6 +77,12 @@ class Stripe:
                     found = margins(self.model, texts[start : start + group], images, valid)
                     scores[np.ix_(alike[start : start + group], which)] = found.float().cpu().numpy()
         return scores
+
+
+def pairs_at_once(device: torch.device, positions: int) -> int:
+    """How many pairs of about so many positions are scored together."""
+    fewest = PAIRS_AT_ONCE[device.type]
+    return max(fewest, ROWS_AT_ONCE // positions) if device.type == "cpu" else fewest
 
 
 def margins_of(model: InterBert, words: Sequence[NDArray[np.int64]], regions: Sequence[Regions]) -> NDArray[np.float32]:
