@@ -74,6 +74,29 @@ def test_a_step_whose_folder_was_removed_is_done_again(tmp_path: Path) -> None:
     assert order == ["step", "step"]
 
 
+def test_what_needs_a_step_that_is_done_again_is_done_again_also_after_a_stop_between(tmp_path: Path) -> None:
+    order: list[str] = []
+    run = told(tmp_path, "run", done=order)
+    measured = told(tmp_path, "measured", run, done=order)
+    do_steps([run, measured])
+    shutil.rmtree(run.folder)
+    do_steps([run])
+    assert not results_of([measured])["measured"].done
+    do_steps([run, measured])
+    assert order == ["run", "measured", "run", "measured"]
+
+
+def test_a_step_from_before_its_time_was_kept_still_counts(tmp_path: Path) -> None:
+    run = told(tmp_path, "run")
+    measured = told(tmp_path, "measured", run)
+    do_steps([run, measured])
+    for name in ("run", "measured"):
+        file = tmp_path / "steps" / f"{name}.json"
+        kept = json.loads(file.read_text())
+        file.write_text(json.dumps({key: kept[key] for key in kept.keys() - {"finished", "after"}}))
+    assert all(one.done for one in results_of([run, measured]).values())
+
+
 def test_a_folder_that_has_moved_goes_on(tmp_path: Path) -> None:
     do_steps([told(tmp_path / "here", "step")])
     (tmp_path / "here").rename(tmp_path / "there")

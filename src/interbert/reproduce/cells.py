@@ -84,13 +84,17 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a step. failure: why it is not done, "" where it is or was not tried."""
+    """What became of a step. failure: why it is not done, "" where it is or was not tried.
+
+    finished: when it was done, in seconds since 1970.
+    """
 
     done: bool = False
     seconds: float = 0.0
     found: Mapping[str, Any] = field(default_factory=dict)
     failure: str = ""
     program: str = ""
+    finished: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class Generate(Step):
                 draw = generator_for("glue", task, split)
                 made = rows(_of(named, of), SENTENCES[split], draw)
                 lines = ["\t".join(row) for row in [*header, *made]]
-                _write_lines(self.folder / "glue" / folder / f"{split}.tsv", lines)
+                write_lines(self.folder / "glue" / folder / f"{split}.tsv", lines)
         tokenizer = Tokenizer.load(find_bert(self.bert))
         for folder in ("vqa", "vcr", *(f"glue/{folder}" for folder, _, _ in GLUE.values())):
             tokenizer.save(self.folder / folder / "tokenizer.json")
@@ -189,15 +189,16 @@ class SplitQuestions(Step):
         held_out = [places[picture] % 5 == 4 for picture in pictures]
         for name, wanted in (("train", False), ("val", True)):
             kept = [line for line, held in zip(lines, held_out, strict=True) if held == wanted]
-            _write_lines(self.folder / f"{name}.jsonl", kept)
+            write_lines(self.folder / f"{name}.jsonl", kept)
         return {"questions": len(lines), "held_out": sum(held_out), "pictures": len(places)}
 
 
 def _write_jsonl(path: Path, rows: Iterable[Row]) -> None:
-    _write_lines(path, [json.dumps(row, ensure_ascii=False) for row in rows])
+    write_lines(path, [json.dumps(row, ensure_ascii=False) for row in rows])
 
 
-def _write_lines(path: Path, lines: Sequence[str]) -> None:
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Whole or not at all, with the folders that it takes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
         file.writelines(line + "\n" for line in lines)

@@ -1,6 +1,7 @@
 """Doing the steps of tables: what is done is left, what was stopped goes on, what fails is said and left out.
 
-`DIR/steps/NAME.json` says of each step whether it is done, what it found, with which program and how long it took.
+`DIR/steps/NAME.json` says of each step whether it is done, what it found, with which program and how long it took. What
+is done again makes what needs it be done again too.
 """
 
 from __future__ import annotations
@@ -26,27 +27,38 @@ STEPS = "steps"
 
 def results_of(steps: Sequence[Step]) -> dict[str, Result]:
     """What is known of each step, by name. Raises InterbertError where one was done with other settings."""
-    return {step.name: result_of(step) for step in steps}
+    known: dict[str, Result] = {}
+    return {step.name: _result_of(step, known) for step in steps}
 
 
-def result_of(step: Step) -> Result:
-    """What is known of a step."""
+def _result_of(step: Step, known: dict[str, Result]) -> Result:
+    """What is known of a step, and into `known` of what it needs."""
+    if step.name not in known:
+        known[step.name] = _read(step, [(other.name, _result_of(other, known)) for other in step.needs])
+    return known[step.name]
+
+
+def _read(step: Step, needs: Sequence[tuple[str, Result]]) -> Result:
+    """What the step's file says, where it still holds."""
     file = _file(step)
     if not file.is_file():
         return Result()
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
-        setting = kept.pop("setting")
+        setting, after = kept.pop("setting"), kept.pop("after", {})
         result = Result(**kept)
     except (ValueError, TypeError, KeyError) as error:
         raise InterbertError(f"'{file}' is broken ({error}); remove it, and the step is done again") from error
     if result.done and step.has_folder and not step.folder.exists():
         return Result()
     if result.done and setting != _setting(step):
+        remove = f"that folder and '{file}'" if step.has_folder else f"'{file}'"
         raise InterbertError(
             f"'{step.folder}' was made with other settings than it would be now ({_difference(setting, step)}); "
-            f"give another --out, or remove that folder and '{file}'"
+            f"give another --out, or remove {remove}"
         )
+    if result.done and any(not of.done or after.get(name, of.finished) != of.finished for name, of in needs):
+        return Result()
     return result
 
 
@@ -76,10 +88,12 @@ def _file(step: Step) -> Path:
     return step.root / STEPS / f"{step.name}.json"
 
 
-def _keep(step: Step, result: Result) -> None:
+def _keep(step: Step, result: Result, results: Mapping[str, Result]) -> None:
+    """results: of what it needs."""
+    after = {other.name: results[other.name].finished for other in step.needs}
     file = _file(step)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_json(file, asdict(result) | {"setting": _setting(step)})
+    write_json(file, asdict(result) | {"setting": _setting(step), "after": after})
 
 
 def do_steps(
@@ -99,29 +113,29 @@ def do_steps(
             results[step.name] = Result(failure=f"it needs {failed[0]}: {results[failed[0]].failure}")
             continue
         log.info("[%d of %d] %s; %s", at, len(steps), step.name, clock.left(results))
-        results[step.name] = _done(step, results[step.name], progress)
+        results[step.name] = _done(step, results, progress)
         if after is not None:
             after(results)
     return results
 
 
-def _done(step: Step, before: Result, progress: bool) -> Result:
+def _done(step: Step, results: Mapping[str, Result], progress: bool) -> Result:
     """Does a step; its time is kept also where it does not end."""
-    began, program = time.monotonic(), program_version()
+    began, program, before = time.monotonic(), program_version(), results[step.name]
     try:
         found = step.do(progress)
     except InterbertError as error:
         seconds = before.seconds + time.monotonic() - began
         result = Result(False, seconds, failure=str(error), program=program)
         log.warning("%s failed: %s", step.name, error)
-        _keep(step, result)
+        _keep(step, result, results)
         return result
     except BaseException:
-        _keep(step, Result(False, before.seconds + time.monotonic() - began, program=program))
+        _keep(step, Result(False, before.seconds + time.monotonic() - began, program=program), results)
         raise
     found = json.loads(json.dumps(found, default=str))
-    result = Result(True, before.seconds + time.monotonic() - began, found, program=program)
-    _keep(step, result)
+    result = Result(True, before.seconds + time.monotonic() - began, found, program=program, finished=time.time())
+    _keep(step, result, results)
     for path in step.leftovers():
         shutil.rmtree(path, ignore_errors=True)
     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,8 @@ from interbert.corpus.build import BuildOptions, build_corpus
 from interbert.corpus.catalogue import Catalogue
 from interbert.corpus.corpus import Corpus
 from interbert.corpus.products import ProductCaptions, ProductOptions, product_build_options
-from interbert.files import whole_file
 from interbert.reproduce.chinese_titles import chinese_title
-from interbert.reproduce.generated import SPLITS
+from interbert.reproduce.generated import SPLITS, write_lines
 from interbert.reproduce.steps import Build, Step, settings_words, short
 from interbert.settings import changed, read_pairs
 from interbert.text.segmenting import load_segmenter
@@ -42,7 +41,7 @@ class Rendered(Step):
         lines = self.products.read_text(encoding="utf-8").splitlines()
         rows = [json.loads(line) for line in lines if line.strip()]
         made = [row | {"title": chinese_title(row), "title_en": row["title"]} for row in rows]
-        _write(self.folder / "catalogue.jsonl", (json.dumps(row, ensure_ascii=False) for row in made))
+        write_lines(self.folder / "catalogue.jsonl", (json.dumps(row, ensure_ascii=False) for row in made))
         return {"products": len(made), "titles": len({row["title"] for row in made})}
 
 
@@ -66,9 +65,9 @@ class Drawn(Step):
              "category": FINETUNING if kinds[row["kind"]] % EVERY else PRETRAINING}
             for at, row in enumerate(rows)
         ]  # fmt: skip
-        _write(self.folder / "catalogue.jsonl", (json.dumps(row, ensure_ascii=False) for row in made))
+        write_lines(self.folder / "catalogue.jsonl", (json.dumps(row, ensure_ascii=False) for row in made))
         characters = sorted({character for row in made for character in row["title"].lower()} - {" "})
-        _write(self.folder / "vocab.txt", [*SPECIAL, *characters, *(f"##{one}" for one in characters)])
+        write_lines(self.folder / "vocab.txt", [*SPECIAL, *characters, *(f"##{one}" for one in characters)])
         return {"products": len(made), "characters": len(characters)}
 
 
@@ -103,9 +102,3 @@ class BuildProducts(Build):
         corpus = Corpus(self.folder)
         counts: Mapping[str, Any] = {"texts": len(corpus), "pictures": corpus.images}
         return {**counts, "splits": report.splits, "hash": short(corpus.digest)}
-
-
-def _write(path: Path, lines: Iterable[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
-        file.writelines(line + "\n" for line in lines)
