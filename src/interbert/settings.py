@@ -70,17 +70,22 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises UsageError where it is not there, InterbertError where it is not TOML.
     """
     try:
-        return dict(_flat(tomllib.loads(path.read_text(encoding="utf-8"))))
+        return dict(flat(tomllib.loads(path.read_text(encoding="utf-8"))))
     except OSError as error:
         raise UsageError(f"--config: '{path}' cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InterbertError(f"'{path}' is not TOML: {error}") from error
 
 
-def _flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+def flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings as `changed` takes them.
+
+    >>> dict(flat({"training": {"seed": 3}}))
+    {'training.seed': 3}
+    """
     for key, value in table.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
+            yield from flat(value, f"{before}{key}.")
         else:
             yield before + key, value
 

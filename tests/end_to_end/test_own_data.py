@@ -70,14 +70,23 @@ def test_the_page_on_captions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert list(Path("hard-run", "hard-negatives").glob("epoch-*.npy"))
 
 
-def test_the_page_on_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_on_questions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     statuses = place("vqa", tmp_path, monkeypatch)
     assert len(statuses) == 5
     assert set(statuses.values()) == {0}, statuses
     assert len(json.loads((tmp_path / "answers.json").read_text())) == TIMES
     facts = json.loads((tmp_path / "vqa-run" / "task.json").read_text())["facts"]
     assert facts == {"answers": ["2", "dog"], "with_pictures": True}
-    assert "vqa score" in (tmp_path / "vqa-run" / "report.html").read_text().replace("vqa_score", "vqa score")
+    assert "<td>vqa score</td>" in (tmp_path / "vqa-run" / "report.html").read_text()
+    unanswered = tmp_path / "unanswered.jsonl"  # as the challenge's test questions are
+    unanswered.write_text('{"image": "a.jpg", "question": "What is on the road?"}\n')
+    given = ["--from", "vqa-run", "--store", "regions", "--submission", "unanswered.json"]
+    capsys.readouterr()
+    assert cli.run(["evaluate", "vqa", str(unanswered), *given]) == 0
+    assert capsys.readouterr().out == "vqa score  not measured\n"
+    assert len(json.loads((tmp_path / "unanswered.json").read_text())) == 1
 
 
 def test_the_page_on_answers_with_reasons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,13 +22,6 @@ SETTINGS = ("epochs=2", "dropout=0.0", "batch_size=16", "micro_batch_size=8", "t
             "training.threads=1", "training.learning_rate=1e-4", "training.validate_every=4")  # fmt: skip
 
 
-TORCHS_ABORT = "terminate called without an active exception"  # seen once, on a loaded machine, not understood yet
-
-
-def finetuned(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the same finetuning by one process, by two with DDP, and by two with FSDP."""
@@ -41,9 +34,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     started = {"one": [sys.executable]} | dict.fromkeys(WAYS, TORCHRUN)
     for name, program in started.items():
         parallel = ["--parallel", "auto" if name == "one" else name, "--out", str(folder / name)]
-        done = finetuned([*program, *command, *parallel], environment)
-        if TORCHS_ABORT in done.stderr:  # the same command goes on, and must end as if nothing had been
-            done = finetuned([*program, *command, *parallel], environment)
+        done = subprocess.run([*program, *command, *parallel], env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count('"best_step"') == 1
     return folder

@@ -169,7 +169,7 @@ def _figure_lines(metrics: dict[str, dict[str, Any]]) -> list[str]:
     return [
         f"{name.replace('_', ' '):<{width}}  "
         + ("not measured" if one["value"] is None else _shown(one))
-        + (f", by chance {one['chance']:.3f}" if "chance" in one else "")
+        + ("" if one.get("chance") is None else f", by chance {one['chance']:.3f}")
         for name, one in metrics.items()
     ]
 

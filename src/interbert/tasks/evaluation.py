@@ -6,7 +6,7 @@ What was found stays in the run's folder (`evaluations/`), and stands in its rep
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 from interbert.errors import InterbertError, UsageError
 from interbert.files import write_json
 from interbert.model.interbert import InterBert
-from interbert.settings import changed
+from interbert.settings import changed, flat
 from interbert.tasks.finetuned import TASK_FILE, measuring, read_task, with_head, write_task_report
 from interbert.tasks.table import task_kind
 from interbert.tasks.task import Asked, Given, Task
@@ -64,7 +64,7 @@ def evaluate_task(
         facts=known.get("facts"),
     )
     kind = task_kind(name)
-    options = changed(kind.default_options(), dict(_flat(known.get("options", {}))))
+    options = changed(kind.default_options(), dict(flat(known.get("options", {}))))
     task = kind.open(data, changed(options, settings or {}), given)
     if zero_shot and task.head(backbone.config) is not None:
         raise UsageError(f"--zero-shot: {name} has a head of its own, which only finetuning gives")
@@ -101,15 +101,6 @@ def _finetuned_for(name: str, run: Path) -> dict[str, Any]:
     if known["task"] != name:
         raise InterbertError(f"run '{run}' was finetuned for {known['task']}, not for {name}")
     return known
-
-
-def _flat(options: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """`{"a": {"b": 1}}` as ("a.b", 1), as `changed` takes it."""
-    for key, value in options.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
-        else:
-            yield before + key, value
 
 
 def _keep(run: Path, task: Task, found: dict[str, Any]) -> None:

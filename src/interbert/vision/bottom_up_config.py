@@ -279,7 +279,7 @@ def _caffe(given: _Settings) -> BottomUpConfig:
     )
 
 
-_UNC_SIZES = {  # a size -> where the file states it, and how many of them we don't count
+_UNC_SIZES = {  # a size -> where the file states it, and how many of them do not count
     "stem": ("resnets.stem_out_channels", 0),
     "width": ("resnets.width_per_group", 0),
     "res2": ("resnets.res2_out_channels", 0),
