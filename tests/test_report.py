@@ -127,8 +127,8 @@ def test_boxes_are_drawn_into_a_picture_and_a_missing_one_is_said(run: Path, tmp
 def test_an_example_has_its_score_and_a_picture_without_one_no_zero(run: Path) -> None:
     shown = [Shown("how many?", "two", True, (Picture(None, "its picture"),), score=0.42)]
     text = write_report(run, shown=shown, about="finetuned for vqa").read_text(encoding="utf-8")
-    assert "two <b>0.42</b>" in text
-    assert "0.00" not in text
+    assert "<b>0.42</b> <span class=soft>two</span>" in text
+    assert "<figcaption>its picture</figcaption>" in text
     assert f"{run.name}: finetuned for vqa" in text
 
 

@@ -30,6 +30,8 @@ table{border-collapse:collapse;font-variant-numeric:tabular-nums;width:100%}
 th,td{text-align:left;padding:7px 16px 7px 0;border-bottom:1px solid var(--line)}th{font-weight:600}
 td.number,th.number{text-align:right}
 .row{display:grid;grid-template-columns:repeat(10,minmax(0,1fr));gap:10px;margin:8px 0 18px}
+.figures{overflow-x:auto}.figures td{white-space:nowrap;vertical-align:top}
+.figures small{display:block;color:var(--soft);font-size:.74rem}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(300px,1fr));gap:6px 22px;margin:14px 0 0}
 .cards .row{grid-template-columns:repeat(2,minmax(0,1fr))}
 @media (max-width:760px){.row{grid-template-columns:repeat(5,minmax(0,1fr))}main{padding:28px 14px 60px}}
@@ -78,8 +80,8 @@ def figure(uri: str | None, caption: str, score: float | None, *, right: bool = 
     """A picture with its score, where it has one, and a caption; `right` marks it."""
     picture = f'<img src="{uri}" alt="{escape(caption)}">' if uri else '<img alt="the picture is not there any more">'
     marked = ' class="right"' if right else ""
-    number = "" if score is None else f"{score:.2f}"
-    return f"<figure{marked}>{picture}<figcaption><b>{number}</b> {escape(caption)}</figcaption></figure>"
+    number = "" if score is None else f"<b>{score:.2f}</b> "
+    return f"<figure{marked}>{picture}<figcaption>{number}{escape(caption)}</figcaption></figure>"
 
 
 def chart(title: str, series: Mapping[str, Points]) -> str:

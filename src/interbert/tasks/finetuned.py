@@ -88,8 +88,6 @@ def write_task_report(run: Path, published: Mapping[str, Mapping[str, float]]) -
         found = json.loads(file.read_text(encoding="utf-8"))
         column = found["split"] + (", zero-shot" if found["zero_shot"] else "")
         columns[column], counts[column] = found["metrics"], found
-        if chance := {name: one["chance"] for name, one in found["metrics"].items() if one.get("chance") is not None}:
-            columns[f"{column}, by chance"] = chance
     columns |= published
     metrics = list(dict.fromkeys(name for column in columns.values() for name in column))
     rows = tuple((name, tuple(_cell(column.get(name)) for column in columns.values())) for name in metrics)
@@ -107,10 +105,10 @@ def _count(number: int | None) -> str:
 
 
 def _cell(figure: Any) -> str:
-    """A number, or a figure with its interval, in words; nothing for what was not measured.
+    """A number, or a figure, its interval and what chance gives, a line each; nothing for what was not measured.
 
-    >>> _cell({"value": 0.5, "interval": [0.4, 0.6]})
-    '0.500 (0.400 to 0.600)'
+    >>> _cell({"value": 0.5, "interval": [0.4, 0.6], "chance": 0.25}).split("\\n")
+    ['0.500', '0.400 to 0.600', 'by chance 0.250']
     """
     if figure is None:
         return ""
@@ -119,4 +117,6 @@ def _cell(figure: Any) -> str:
     if figure["value"] is None:
         return ""
     low, high = figure["interval"]
-    return f"{figure['value']:.3f} ({low:.3f} to {high:.3f})"
+    chance = figure.get("chance")
+    lines = [f"{figure['value']:.3f}", f"{low:.3f} to {high:.3f}"]
+    return "\n".join([*lines, *([] if chance is None else [f"by chance {chance:.3f}"])])

@@ -61,7 +61,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Table:
-    """Figures beside each other. rows: (name, a cell for each of the columns)."""
+    """Figures beside each other. rows: (name, a cell for each of the columns); a cell's further lines are small."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[str, ...]], ...]
@@ -197,15 +197,20 @@ def _table(table: Table) -> str:
     head = "".join(f"<th class=number>{escape(column)}</th>" for column in table.columns)
     rows = "".join(
         f"<tr><td>{escape(_words(name))}</td>"
-        + "".join(f"<td class=number>{escape(cell)}</td>" for cell in cells)
+        + "".join(f"<td class=number>{_cell(cell)}</td>" for cell in cells)
         + "</tr>"
         for name, cells in table.rows
     )
     return (
-        "<section><h2>Figures</h2><p class=soft>In brackets the 95 % interval, by bootstrap. Published figures are of "
-        "their own data and sizes.</p><div style='overflow-x:auto'>"
+        "<section><h2>Figures</h2><p class=soft>Below a figure its 95 % interval, by bootstrap. Published figures are "
+        "of their own data and sizes.</p><div class=figures>"
         f"<table><tr><th></th>{head}</tr>{rows}</table></div></section>"
     )
+
+
+def _cell(lines: str) -> str:
+    first, *rest = lines.split("\n")
+    return escape(first) + "".join(f"<small>{escape(line)}</small>" for line in rest)
 
 
 def _shown(examples: Sequence[Shown], right: bool) -> str:
@@ -217,8 +222,8 @@ def _shown(examples: Sequence[Shown], right: bool) -> str:
     for one in chosen:
         figures = "".join(_figure(picture, right) for picture in one.pictures)
         row = f"<div class=row>{figures}</div>" if figures else ""
-        score = "" if one.score is None else f" <b>{one.score:.2f}</b>"
-        said = f"<span class=soft>{escape(one.said)}{score}</span>"
+        score = "" if one.score is None else f"<b>{one.score:.2f}</b> "
+        said = f"{score}<span class=soft>{escape(one.said)}</span>"
         parts.append(f"<div><p><b>{escape(one.asked)}</b><br>{said}</p>{row}</div>")
     return f"<section><h2>{'Right' if right else 'Wrong'}</h2><div class=cards>{''.join(parts)}</div></section>"
 
