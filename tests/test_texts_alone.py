@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,10 +85,10 @@ def test_texts_that_another_corpus_holds_out_are_not_trained_on(tmp_path: Path) 
     assert [together.text(int(at)) for at in together.split("train")] == ["two dogs", "red dog"]
 
 
-@pytest.mark.parametrize("option", [{"leave_out_stores": ("x",)}, {"leave_out_ids": ("1",)}])
-def test_pictures_to_leave_out_are_refused(tmp_path: Path, option: dict[str, tuple[str, ...]]) -> None:
+@pytest.mark.parametrize("option", [{"leave_out_stores": ("x",)}, {"leave_out_ids": ("1",)}, {"unique_pictures": True}])
+def test_pictures_to_leave_out_are_refused(tmp_path: Path, option: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="a corpus of texts alone has no pictures to leave out"):
-        built(tmp_path / "texts", **option)  # type: ignore[arg-type]
+        built(tmp_path / "texts", **option)
     assert not list(tmp_path.iterdir())
 
 

@@ -131,7 +131,7 @@ def chinese_texts() -> Pretraining:
         small(),
         stages=(Stage("msm", "none", epochs=10, matching="none"),),
         batch_size=32,
-        masking=Masking(msm_rate=0.30, whole_words=True),
+        masking=Masking(whole_words=True),
         augmentation=Augmentation(),
         training=by_the_clock(learning_rate=5e-4, warmup_share=0.05, validate_every=150),
     )

@@ -48,7 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict
 
 def test_every_command_of_the_page_runs(place: tuple[Path, dict[str, int]]) -> None:
     _, statuses = place
-    assert len(statuses) == 11
+    assert len(statuses) == 14
     assert set(statuses.values()) == {0}, statuses
 
 
@@ -62,6 +62,13 @@ def test_the_two_corpora_are_segmented_and_share_no_picture(place: tuple[Path, d
     assert max(clothes.region_counts.tolist()) <= 16
     kept, read = clothes.description["report"]["captions"]["kept"], clothes.description["report"]["captions"]["read"]
     assert read == kept + sum(clothes.description["report"]["dropped"].values())
+
+
+def test_titles_alone_have_no_pictures_and_begin_the_run_that_has(place: tuple[Path, dict[str, int]]) -> None:
+    assert Corpus(place[0] / "titles").text_alone
+    names = [json.loads((place[0] / run / "extractor.json").read_text())["name"] for run in ("titles-run", "run")]
+    assert names == ["none", "embedded"]
+    assert "Started from `titles-run`" in (place[0] / "run" / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_words_of_a_title_are_marked_in_its_tokens(place: tuple[Path, dict[str, int]]) -> None:

@@ -35,8 +35,10 @@ class OfTexts(Gathering):
 
     def __init__(self, spool: Path, options: BuildOptions, report: CorpusReport) -> None:
         super().__init__(spool, options, report)
-        if options.leave_out_stores or options.leave_out_ids:
-            raise UsageError("a corpus of texts alone has no pictures to leave out; leave out the texts of a corpus")
+        if options.leave_out_stores or options.leave_out_ids or options.unique_pictures:
+            raise UsageError(
+                "a corpus of texts alone has no pictures to leave out or compare; leave_out_corpora leaves out texts"
+            )
         report.pictures = {}
         self._at: dict[int, int] = {}  # hash of a text -> its item
         self._names: list[str] = []
