@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interbert.recall.memory import Measurement, ScoreMemory
+from interbert.recall.memory import NEVER, Measurement, ScoreMemory
 
 
 def kept(memory: ScoreMemory, topic: str, *pictures: int, model: str = "m") -> None:
@@ -75,13 +75,14 @@ def test_a_file_that_cannot_be_used_is_said_once(tmp_path: Path, caplog: pytest.
 def test_a_measurement_is_kept_and_read_for_any_number_of_candidates(tmp_path: Path) -> None:
     memory = ScoreMemory(tmp_path / "scores.sqlite")
     assert memory.measurement("m") is None
-    ranks = np.array([[0, 1, 9], [2, 4, 6]], np.int32)
+    ranks = np.array([[0, 1, NEVER], [20, 40, 60]], np.int32)
     memory.keep_measurement(Measurement("m", "2026", 1, 10, 10, ranks * 0))
     memory.keep_measurement(Measurement("m", "2026", 3, 10, 100, ranks))
     found = memory.measurement("m")
     assert found is not None
     assert (found.version, found.all_pictures, found.ranks.tolist()) == (3, 100, ranks.tolist())
-    assert found.recall(20) == pytest.approx(2 / 6)  # 20 of 100 are 2 of the 10 that were measured
-    assert found.recall(5, of=10) == pytest.approx(4 / 6)
+    assert found.recall(20) == pytest.approx(2 / 6)
+    assert found.recall(99) == pytest.approx(5 / 6)
+    assert found.recall(5, of=10) == pytest.approx(4 / 6)  # 5 of 10 that pass a filter are 50 of all
     assert found.recall(100) == 1
     assert found.to_json(20)["topics"] == 2

@@ -16,6 +16,7 @@ from recall_helpers import indexed, product, shop, write_catalogue
 from interbert.errors import InterbertError, UsageError
 from interbert.recall.index import open_index
 from interbert.recall.measuring import measure, measure_if_unknown
+from interbert.recall.memory import NEVER
 from interbert.recall.search import Answer, Question, Searcher, alone_query, open_searcher
 from interbert.recall.sqlite_store import SqliteStore
 from interbert.scoring.calibration import Calibration
@@ -275,6 +276,23 @@ def test_a_cascade_is_measured_at_its_first_use_on_titles(tmp_path: Path, caplog
 
 
 def test_a_sample_of_pictures_is_measured_where_there_are_many(place: Path) -> None:
-    found = measure(open_searcher(place / "index"), most_topics=3, most_pictures=6, answers=2)
-    assert (found.ranks.shape, found.pictures) == ((3, 2), 6)
-    assert found.ranks.max() < 6
+    searcher = open_searcher(place / "index")
+    found = measure(searcher, most_topics=3, most_pictures=12, answers=2)
+    assert (found.ranks.shape, found.pictures, found.all_pictures) == ((3, 2), 12, 20)
+    assert set(found.ranks.flatten().tolist()) <= {*range(9), NEVER}  # those that vectors put first, or none
+    assert found.recall(20) == 1
+    whole = measure(searcher, most_topics=3, most_pictures=20, answers=2)
+    assert found.recall(9) == pytest.approx(whole.recall(9), abs=0.5)
+
+
+def test_a_drawn_picture_that_is_better_stands_for_those_that_were_not_drawn(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searcher = open_searcher(place / "index")
+    near = searcher.store.nearest(searcher.version, None, searcher.query(TOPIC), 9)[0].pictures
+    monkeypatch.setattr(
+        Searcher, "exact_margins", lambda _, topics, pictures, regions: (~np.isin(pictures, near)).astype(float)[None]
+    )
+    found = measure(searcher, [TOPIC], most_pictures=12, answers=4)
+    assert (found.ranks == NEVER).all()
+    assert found.recall(9) == 0

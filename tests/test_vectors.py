@@ -9,7 +9,7 @@ import pytest
 from faults.files import flip_bit
 
 from interbert.recall import vectors
-from interbert.recall.vectors import Block, VectorShards
+from interbert.recall.vectors import Block, VectorShards, largest
 from interbert.sqlite_file import Damaged
 
 SIZE = 6
@@ -74,3 +74,10 @@ def test_a_shard_that_was_cut_is_an_error_also_while_it_is_open(
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(Damaged, match="it was cut or is missing"):
         shards.products(blocks, query, np.arange(15))
+
+
+def test_the_largest_are_those_of_a_whole_stable_sort() -> None:
+    numbers = np.random.default_rng(0).integers(0, 50, 1000).astype(np.float32)  # with many equal ones
+    whole = np.argsort(-numbers, kind="stable")
+    for count in (1, 20, 999, 1000, 2000):
+        np.testing.assert_array_equal(largest(numbers, count), whole[:count])

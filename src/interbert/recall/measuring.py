@@ -6,6 +6,7 @@ In: a `Searcher`. Out: a `Measurement`, from which the recall of every number of
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -16,13 +17,15 @@ from tqdm import tqdm
 
 from interbert.draws import generator_for
 from interbert.errors import UsageError
-from interbert.recall.memory import Measurement
+from interbert.recall.memory import NEVER, Measurement
 from interbert.recall.search import MAX_TOPIC, Searcher
+from interbert.recall.store import Selection
 
 log = logging.getLogger(__name__)
 
 TOPICS, PICTURES, ANSWERS = 64, 2_000, 20
-FEW_TOPICS, FEW_PICTURES = 16, 256  # at the first use, while somebody waits
+FEW_TOPICS, FEW_PICTURES = 16, 280  # at the first use, while somebody waits
+HEAD = 0.75  # of the pictures: those that vectors put first, among which the usual candidates are
 _TRIED = 20  # products looked at for each topic that is wanted
 
 
@@ -38,30 +41,45 @@ def measure(
     """Measures, and has the searcher's memory keep it.
 
     topics: None takes titles of the index's own products, drawn at random, as many as `most_topics`. They meet all
-    pictures, or so many drawn at random; the exact answer is the best `answers` of those.
+    pictures; of more than `most_pictures`, those that vectors put first and some drawn of the others. A drawn one that
+    is better than a topic's best stands for as many as were not drawn, and each of them for an answer never found.
     Raises UsageError where there is no topic.
     """
     everything = searcher.store.select(searcher.version, None)
     pictures, first = np.unique(everything.pictures, return_index=True)
-    drawn = np.sort(_drawn(len(pictures), most_pictures, "pictures"))
     asked = list(topics) if topics is not None else _titles(searcher, everything.rows, most_topics)
     if not asked:
         raise UsageError("no product of the index has a title to take for a topic; give topics in a file")
-    sample, regions = pictures[drawn], everything.regions[first[drawn]]
-    ranks = np.empty((len(asked), min(answers, len(sample))), np.int32)
-    bar = tqdm(_groups(asked), "measuring", disable=None if progress else True, delay=1, leave=False)
-    at = 0
-    for group in bar:
-        margins = searcher.exact_margins(group, sample, regions)
-        for topic, of_topic in zip(group, margins, strict=True):
-            best = np.argsort(-of_topic, kind="stable")[: ranks.shape[1]]
-            ranks[at] = _alone_ranks(searcher, topic, sample)[best]
-            at += 1
+    few = len(pictures) <= most_pictures
+    head = len(pictures) if few else max(1, int(HEAD * most_pictures))
+    drawn = np.sort(_drawn(len(pictures), 0 if few else most_pictures - head, "pictures"))
+    sample = Selection(drawn, pictures[drawn], everything.regions[first[drawn]])
+    ranks, missed = np.empty((len(asked), min(answers, head)), np.int32), 0.0
+    for at, topic in enumerate(tqdm(asked, "measuring", disable=None if progress else True, delay=1, leave=False)):
+        near = _nearest(searcher, topic, head)
+        margins = searcher.exact_margins([topic], near.pictures, near.regions)[0]
+        ranks[at] = np.argsort(-margins, kind="stable")[: ranks.shape[1]]
+        others = sample.at(~np.isin(sample.pictures, near.pictures))
+        if len(others):
+            better = searcher.exact_margins([topic], others.pictures, others.regions)[0] > margins[ranks[at, -1]]
+            missed += float(better.mean()) * (len(pictures) - head)
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    found = Measurement(searcher.model_key, created, searcher.version, len(sample), len(pictures), ranks)
+    sizes = head + len(sample), len(pictures)
+    found = Measurement(searcher.model_key, created, searcher.version, *sizes, with_missed(ranks, missed))
     if searcher.memory is not None:
         searcher.memory.keep_measurement(found)
     return found
+
+
+def with_missed(ranks: NDArray[np.int32], missed: float) -> NDArray[np.int32]:
+    """Where so many answers of all topics together are never found: in place of each topic's last ones.
+
+    >>> with_missed(np.array([[0, 1], [2, 0]], np.int32), 1.2).tolist()
+    [[0, 1], [2, 2147483647]]
+    """
+    found = ranks.T.copy()  # the topics' best, their second best, …
+    found.reshape(-1)[max(0, found.size - math.ceil(missed - 0.5)) :] = NEVER
+    return found.T.copy()
 
 
 def measure_if_unknown(searcher: Searcher, progress: bool = False) -> None:
@@ -81,15 +99,10 @@ def measure_if_unknown(searcher: Searcher, progress: bool = False) -> None:
     )
 
 
-def _alone_ranks(searcher: Searcher, topic: str, sample: NDArray[np.int64]) -> NDArray[np.int64]:
-    """int64 [n]: the place of each sampled picture (ascending) among them, by vectors alone, from 0."""
-    everything = len(searcher.store.select(searcher.version, None))
-    nearest, _ = searcher.store.nearest(searcher.version, None, searcher.query(topic), everything)
-    order = nearest.pictures[np.isin(nearest.pictures, sample)]
-    distinct, first = np.unique(order, return_index=True)
-    ranks = np.empty(len(distinct), np.int64)
-    ranks[np.argsort(first, kind="stable")] = np.arange(len(distinct))
-    return ranks
+def _nearest(searcher: Searcher, topic: str, count: int) -> Selection:
+    """One product of each of the first pictures by vectors alone, best first."""
+    found, _ = searcher.store.nearest(searcher.version, None, searcher.query(topic), count)
+    return found.at(np.diff(found.pictures, prepend=-1) != 0)  # those of one picture stand together
 
 
 def _titles(searcher: Searcher, rows: NDArray[np.int64], most: int) -> list[str]:
@@ -107,10 +120,6 @@ def _is_readable(searcher: Searcher, title: str) -> bool:
         return len(searcher.read(title)) > 0
     except UsageError:
         return False
-
-
-def _groups(topics: Sequence[str], size: int = 8) -> list[Sequence[str]]:
-    return [topics[start : start + size] for start in range(0, len(topics), size)]
 
 
 def _drawn(count: int, most: int, what: str) -> NDArray[np.int64]:

@@ -32,8 +32,10 @@ _TABLES = (
     " version INTEGER NOT NULL, topics INTEGER NOT NULL, pictures INTEGER NOT NULL, all_pictures INTEGER NOT NULL,"
     " ranks BLOB NOT NULL)",
 )
+NEVER = 2**31 - 1
 _PICTURE, _MARGIN, _RANK = np.dtype("<u4"), np.dtype("<f4"), np.dtype("<i4")
 _OF_TOPIC = "SELECT pictures, margins, checksum FROM topics WHERE key = ?"
+_AMONG_ALL = " among all"  # of a model's measurements: before, places were among those compared
 _NEXT = "(SELECT coalesce(max(used), 0) + 1 FROM topics)"
 
 
@@ -41,8 +43,9 @@ _NEXT = "(SELECT coalesce(max(used), 0) + 1 FROM topics)"
 class Measurement:
     """How well vectors alone find what the interaction finds, measured on topics of the index.
 
-    ranks: int32 [topics, answers], by the vectors alone, from 0, of each topic's best pictures by the interaction.
-    pictures: that were compared, of `all_pictures` that version `version` had.
+    ranks: int32 [topics, answers], by the vectors alone among all, from 0, of the topics' best pictures by the
+    interaction; NEVER: not among the first that were compared.  pictures: that a topic was compared with, of
+    `all_pictures` that version `version` had.
     """
 
     model: str
@@ -55,10 +58,12 @@ class Measurement:
     def recall(self, candidates: int, of: int | None = None) -> float:
         """The share of the best pictures that are among the first `candidates` of `of` pictures by vectors alone.
 
-        of: None means of all. Where a sample was measured, the same share of it is taken.
+        of: None means of all; of fewer, those that pass a filter, the same share of all is taken.
         """
         share = candidates / max(1, self.all_pictures if of is None else of)
-        return float((self.ranks < share * self.pictures).mean()) if self.ranks.size else 1.0
+        if share >= 1 or not self.ranks.size:
+            return 1.0
+        return float((self.ranks < share * self.all_pictures).mean())
 
     def to_json(self, candidates: int, of: int | None = None) -> dict[str, Any]:
         """The recall of so many candidates, and how it is known."""
@@ -126,7 +131,7 @@ class ScoreMemory:
             found = self._database.rows(
                 "SELECT created, version, pictures, all_pictures, topics, ranks FROM measurements"
                 " WHERE model = ? ORDER BY number DESC LIMIT 1",
-                (model,),
+                (model + _AMONG_ALL,),
             )
             if found:
                 created, version, pictures, everything, topics, ranks = found[0]
@@ -136,9 +141,10 @@ class ScoreMemory:
 
     def keep_measurement(self, one: Measurement) -> None:
         """Remembers it in place of the one before."""
-        row = (one.model, one.created, one.version, len(one.ranks), one.pictures, one.all_pictures)
+        model = one.model + _AMONG_ALL
+        row = (model, one.created, one.version, len(one.ranks), one.pictures, one.all_pictures)
         with self._or_without(), self._database.transaction() as connection:
-            connection.execute("DELETE FROM measurements WHERE model = ?", (one.model,))
+            connection.execute("DELETE FROM measurements WHERE model IN (?, ?)", (model, one.model))
             connection.execute(
                 "INSERT INTO measurements (model, created, version, topics, pictures, all_pictures, ranks)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -312,7 +312,7 @@ class Searcher:
     def _measured(self, question: Question, passed: Selection) -> dict[str, Any] | None:
         """What is known of the cascade's recall; None where it is exact, or nothing was measured."""
         one = None if self.memory is None or question.mode == "exact" else self.memory.measurement(self.model_key)
-        return None if one is None else one.to_json(question.candidates, len(np.unique(passed.pictures)))
+        return None if one is None else one.to_json(question.candidates, len(np.bincount(passed.pictures).nonzero()[0]))
 
 
 Scored = tuple[float, int, float]  # less the margin, the product's row, the score: sorted, the best come first

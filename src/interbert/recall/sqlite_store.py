@@ -26,7 +26,7 @@ from interbert.files import sync_folder, whole_file, write_json
 from interbert.recall.database import Database
 from interbert.recall.filters import Filter, to_sql
 from interbert.recall.store import OWN_COLUMNS, Cell, Facts, Kind, Product, Selection, Version, new_columns
-from interbert.recall.vectors import Block, VectorShards
+from interbert.recall.vectors import Block, VectorShards, largest
 from interbert.sqlite_file import Damaged
 from interbert.vision.provenance import ExtractorInfo
 from interbert.vision.store import RegionStore, UnknownId
@@ -62,6 +62,7 @@ class SqliteStore:
         self._blocks: list[Block] = []
         self._regions: RegionStore | None = None
         self._whole: tuple[int, Selection] | None = None
+        self._kept: tuple[Selection, NDArray[np.int64], NDArray[np.int64]] | None = None
 
     @classmethod
     def create(cls, folder: str | Path, facts: Facts) -> SqliteStore:
@@ -199,13 +200,13 @@ class SqliteStore:
     ) -> tuple[Selection, NDArray[np.float32]]:
         """See `ProductStore`: an exact scan."""
         selection = self.select(version, where)
-        pictures, of_picture = np.unique(selection.pictures, return_inverse=True)
+        pictures, of_picture = self._distinct(selection)
         scores = self._vectors.products(self._known_blocks(), query, pictures)
-        best = np.argsort(-scores, kind="stable")[:count]
+        best = largest(scores, count)
         rank = np.full(len(pictures), len(pictures), np.int64)
         rank[best] = np.arange(len(best))
-        order = np.argsort(rank[of_picture], kind="stable")
-        order = order[: int((rank[of_picture] < len(best)).sum())]
+        found = np.flatnonzero(rank[of_picture] < len(best))
+        order = found[np.argsort(rank[of_picture[found]], kind="stable")]
         return selection.at(order), scores[of_picture[order]]
 
     def products(self, rows: Sequence[int]) -> list[Product]:
@@ -266,6 +267,16 @@ class SqliteStore:
         new = self.database.rows(statement, (blocks[-1].first if blocks else -1,))
         self._blocks = blocks = blocks + [Block(*row) for row in new]
         return blocks
+
+    def _distinct(self, selection: Selection) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The pictures of a selection, ascending, and the place of each product's among them; kept for all products."""
+        kept = self._kept  # as it is now: another thread may put another one in its place
+        if kept is not None and kept[0] is selection:
+            return kept[1:]
+        pictures, of_picture = np.unique(selection.pictures, return_inverse=True)
+        if self._whole is not None and self._whole[1] is selection:
+            self._kept = selection, pictures, of_picture
+        return pictures, of_picture
 
     def _region_store(self) -> RegionStore:
         store = self._regions
