@@ -12,7 +12,7 @@ from task_helpers import given
 
 from interbert.errors import InterbertError
 from interbert.tasks.pictures import SHOWN_BOXES, StoredPictures
-from interbert.vision.provenance import ExtractorInfo, ImageInfo
+from interbert.vision.provenance import TEXT_ALONE, ExtractorInfo, ImageInfo
 from interbert.vision.store import RegionStore
 
 
@@ -29,6 +29,11 @@ def test_a_picture_is_found_under_the_first_name_that_means_one(tmp_path: Path) 
     pictures, left_out = StoredPictures(store(tmp_path), given("vqa")), Counter[str]()
     assert pictures.find(["nowhere.jpg", "one.jpg", "a/two"], left_out) == "a/one"
     assert not left_out
+
+
+def test_a_run_that_has_read_texts_alone_is_told_how_to_learn_pictures(tmp_path: Path) -> None:
+    with pytest.raises(InterbertError, match="has read texts alone .* interbert pretrain CORPUS --init RUN"):
+        StoredPictures(store(tmp_path), given("vqa", extractor=TEXT_ALONE))
 
 
 def test_why_there_is_none_is_counted(tmp_path: Path) -> None:

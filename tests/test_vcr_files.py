@@ -58,6 +58,37 @@ def test_lines_that_are_no_question_are_counted(tmp_path: Path, changes: dict[st
         read_vcr(written(tmp_path / "b.jsonl", [row(0, **changes)]))
 
 
+COLUMNS = "id,image,objects,question,answer_0,answer_1,answer_2,answer_3,answer_label,rationale_0,rationale_1"
+
+
+def test_a_csv_has_a_column_for_each_choice_and_tags_in_its_texts(tmp_path: Path) -> None:
+    header = COLUMNS + ",rationale_2,rationale_3,rationale_label\n"
+    (tmp_path / "val.csv").write_text(
+        header + '0,a.jpg,person|dog,"Is [0, 1] here?",Yes,No,It is [1].,Two,2,A,B,C,D,0\n'
+    )
+    found = read_vcr(tmp_path).splits["validation"][0]
+    assert (found.id, found.picture, found.objects) == ("0", "a.jpg", ("person", "dog"))
+    assert found.question == ("Is", (0, 1), "here?")
+    assert found.answers[2] == ("It", "is", (1,), ".")
+    assert (found.answer, found.rationale, len(found.rationales)) == (2, 0, 4)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("0,a.jpg,dog,Who?,A,B,C,,0,,", "no text under answer_3, wanted 4 choices"),
+        ("0,a.jpg,dog,Who?,A,B,C,D,0,A,", "no text under rationale_1, rationale_2, rationale_3, wanted 4 choices"),
+        ("0,a.jpg,dog,Who?,A,B,C,D,first,,", "answer_label is 'first', wanted a number from 0 to 3"),
+        ("0,a.jpg,dog,Who is [1]?,A,B,C,D,0,,", r"question has the tag \[1\], wanted numbers from 0 below 1"),
+        ("0,,dog,Who?,A,B,C,D,0,,", "image is ''"),
+    ],
+)
+def test_a_line_of_a_csv_that_is_no_question_says_why(tmp_path: Path, line: str, says: str) -> None:
+    (tmp_path / "val.csv").write_text(f"{COLUMNS}\n{line}\n")
+    with pytest.raises(InterbertError, match=says):
+        read_vcr(tmp_path)
+
+
 def test_persons_get_first_names_in_their_order_and_things_their_class() -> None:
     assert names_of(["car", "person", "cup", "person"]) == ["car", "jordan", "cup", "casey"]
     assert len(set(names_of(["person"] * 20))) == 20

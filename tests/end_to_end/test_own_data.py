@@ -91,7 +91,7 @@ def test_the_page_on_questions(
 
 def test_the_page_on_answers_with_reasons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     statuses = place("vcr", tmp_path, monkeypatch)
-    assert len(statuses) == 5
+    assert len(statuses) == 6
     assert set(statuses.values()) == {0}, statuses
     with open(tmp_path / "leaderboard.csv", newline="") as file:
         assert [len(row) for row in csv.reader(file)] == [21] * (1 + TIMES)

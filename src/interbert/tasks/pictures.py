@@ -21,6 +21,7 @@ from interbert.tasks.rows import Examples
 from interbert.tasks.stand_ins import StandIns
 from interbert.tasks.task import Given
 from interbert.training.report import Picture
+from interbert.vision.provenance import NO_PICTURES
 from interbert.vision.store import RegionStore
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,11 @@ class StoredPictures:
 
     def __init__(self, folder: Path, given: Given) -> None:
         self.store, self._given = RegionStore(folder), given
+        if given.extractor.name == NO_PICTURES:
+            raise InterbertError(
+                "the run has read texts alone and knows no pictures; pretrain it on a corpus with regions first:  "
+                "interbert pretrain CORPUS --init RUN --out ANOTHER"
+            )
         if difference := given.extractor.difference(self.store.extractor):
             raise InterbertError(
                 f"region store '{folder}' is of another extractor than the model's: {difference}. Extract the "

@@ -1,13 +1,15 @@
 """Visual commonsense reasoning's files (4.2): jsonl of questions, json of a picture's objects; the leaderboard's csv.
 
 A question, its four answers and four rationales are lists of words and of tags, `[0, 2]`, that count the picture's
-objects. Out: `VcrQuestion`s by split, and texts in which a tag is a name that keeps its object.
+objects; in one's own csv they are texts with tags in them. Out: `VcrQuestion`s by split, and texts in which a tag is a
+name that keeps its object.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +21,11 @@ from numpy.typing import NDArray
 from interbert.corpus.readers import Malformed, json_of
 from interbert.errors import InterbertError
 from interbert.files import whole_file
-from interbert.tasks.rows import Examples, Row, read_examples, rows_of, split_of_row
+from interbert.tasks.rows import Examples, Row, id_in, read_examples, rows_of, split_of_row, text_in
 
 CHOICES = 4
+SEPARATOR = "|"  # between the objects of a csv's column
+TAG = re.compile(r"(\[\d+(?:\s*,\s*\d+)*\])")
 PERSON = "person"
 PEOPLE = (  # what the persons of a picture are called, in their order: first names of any gender, one word piece each
     "jordan", "casey", "morgan", "riley", "taylor", "jamie", "robin", "quinn", "alex", "sam", "charlie", "kim",
@@ -59,22 +63,55 @@ class Metadata:
 
 
 def read_vcr(data: Path) -> Examples[VcrQuestion]:
-    """The questions of a jsonl file, or of a folder's (train.jsonl, val.jsonl, test.jsonl), by split.
+    """The questions of a jsonl or csv file, or of a folder's (train.jsonl, val.jsonl, test.csv), by split.
 
     Raises as `read_examples`. A line without four choices, with a tag of no object or an unknown label is malformed.
     """
 
     def read(path: Path, malformed: Malformed) -> Iterator[tuple[str | None, VcrQuestion]]:
+        in_columns = not path.name.removesuffix(".gz").endswith(".jsonl")
         for place, row in rows_of(path, malformed):
             try:
-                question = _question(row)
+                question = _question(_of_columns(row, place) if in_columns else row)
                 split = split_of_row(row)
             except (KeyError, ValueError) as error:
                 malformed.add(place, f"no {error}" if isinstance(error, KeyError) else str(error))
                 continue
             yield split, question
 
-    return read_examples(data, (".jsonl",), read)
+    return read_examples(data, (".jsonl", ".csv", ".tsv"), read)
+
+
+def _of_columns(row: Row, place: str) -> Row:
+    """A csv's row in VCR's own fields: a column for each choice, `answer_0` and on."""
+    made: dict[str, Any] = {
+        "annot_id": id_in(row, place, "annot_id", "id"),
+        "img_fn": text_in(row, "img_fn", "image"),
+        "metadata_fn": row.get("metadata_fn"),
+        "objects": [name.strip() for name in row.get("objects", "").split(SEPARATOR) if name.strip()],
+        "question": words_of(text_in(row, "question")),
+    }
+    for kind in ("answer", "rationale"):
+        texts = {f"{kind}_{at}": row.get(f"{kind}_{at}", "").strip() for at in range(CHOICES)}
+        empty = [name for name, text in texts.items() if not text]
+        if empty and (kind == "answer" or len(empty) < CHOICES):  # there may be no rationales
+            raise ValueError(f"no text under {', '.join(empty)}, wanted {CHOICES} choices")
+        label = row.get(f"{kind}_label", "").strip()
+        made[f"{kind}_choices"] = [] if empty else [words_of(text) for text in texts.values()]
+        made[f"{kind}_label"] = int(label) if label.isdecimal() else label or None
+    return made
+
+
+def words_of(text: str) -> list[str | list[int]]:
+    """A text with tags in it, as VCR's files have them.
+
+    >>> words_of("Is [0, 2] here?")
+    ['Is', [0, 2], 'here?']
+    """
+    words: list[str | list[int]] = []
+    for at, part in enumerate(TAG.split(text)):
+        words += [json.loads(part)] if at % 2 else part.split()
+    return words
 
 
 def _question(row: Row) -> VcrQuestion:
