@@ -15,7 +15,7 @@ from interbert.reproduce.figure3 import SIZES, figure3
 from interbert.reproduce.report import figures_of
 from interbert.reproduce.scales import setting_of
 from interbert.reproduce.shop import FINETUNING, PRETRAINING, BuildProducts, Drawn, Rendered
-from interbert.reproduce.steps import Finetune, Stored
+from interbert.reproduce.steps import Extract, Finetune, Stored
 from interbert.text.tokenizer import SPECIAL
 
 
@@ -88,3 +88,9 @@ def test_every_size_takes_as_many_steps_and_a_share_of_the_data(scale: str) -> N
     assert {plan.options.share for plan in plans} == {0.05, 0.5, 1.0}
     assert len({plan.epochs * plan.options.share for plan in plans}) == 1
     assert exhibit.published["InterBERT"] == {"10K, or 1/20": 12.0, "100K, or half": 2.7, "200K, or all": 0.9}
+
+
+def test_the_papers_shop_has_the_regions_of_its_appendix() -> None:
+    steps = steps_of(figure3(setting_of("paper", Path("DIR"), None, 1)).cells)
+    (found,) = [step for step in steps if isinstance(step, Extract)]
+    assert (found.max_regions, found.min_confidence) == (16, 0.1)

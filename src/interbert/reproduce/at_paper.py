@@ -59,7 +59,14 @@ def paper(root: Path, data: Path | None, seeds: int) -> Setting:
 
 
 def _regions(
-    root: Path, place: Place, name: str, pictures: int, least: int = 10, most: int = 36, images: str = "images"
+    root: Path,
+    place: Place,
+    name: str,
+    pictures: int,
+    least: int = 10,
+    most: int = 36,
+    confidence: float = 0.2,
+    images: str = "images",
 ) -> Extract | Stored:
     wanted = Extract(
         name=f"regions/{name}",
@@ -68,6 +75,7 @@ def _regions(
         extractor=f"bottom-up:{place / 'bottom-up'}",
         min_regions=least,
         max_regions=most,
+        min_confidence=confidence,
         cost=CORES.passes(pictures * PICTURE_OPERATIONS),
     )
     return place.regions(wanted)
@@ -90,9 +98,9 @@ def _corpus(place: Place, store: Step, settings: tuple[str, ...] = (), leave_out
 
 
 def _shop(root: Path, place: Place) -> tuple[Shop, Source]:
-    """A.1: women's clothes for pretraining, women's shoes for finetuning, at most 16 regions."""
+    """A.1: clothes for pretraining, shoes for finetuning, of women; at most 16 regions of a confidence over 0.1."""
     products, bert = place / "shop" / "products.jsonl", place / "bert-base-chinese"
-    store = _regions(root, place, "shop", 3_300_000, least=1, most=16)
+    store = _regions(root, place, "shop", 3_300_000, least=1, most=16, confidence=0.1)
     clothes, shoes = (
         BuildProducts(
             name=f"corpora/shop-{name}",
