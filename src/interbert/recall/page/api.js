@@ -41,7 +41,7 @@ export class Service {
       signal,
       accept: `${LINES}, application/json`,
     });
-    if (!answer.headers.get("Content-Type")?.startsWith(LINES)) return answer.json();
+    if (!answer.headers.get("Content-Type")?.startsWith(LINES)) return valueOf(answer);
     for await (const line of lines(answer)) {
       if (line.answer) return line.answer;
       if (line.error) throw new ServiceError(line.status, line.error, line.retry_after ?? 0);
@@ -92,12 +92,7 @@ export class Service {
   }
 
   async #json(path, { body, signal } = {}) {
-    const answer = await this.#fetch(new URL(path, this.base), { body, signal });
-    try {
-      return await answer.json();
-    } catch (error) {
-      throw error.name === "AbortError" ? error : new ServiceError(0);
-    }
+    return valueOf(await this.#fetch(new URL(path, this.base), { body, signal }));
   }
 
   async #fetch(url, { body, signal, accept }) {
@@ -114,6 +109,14 @@ export class Service {
     if (answer.ok) return answer;
     const said = await answer.json().catch(() => ({}));
     throw new ServiceError(answer.status, said.error, Number(answer.headers.get("Retry-After")) || 0);
+  }
+}
+
+async function valueOf(answer) {
+  try {
+    return await answer.json();
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new ServiceError(0);
   }
 }
 

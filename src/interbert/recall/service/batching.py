@@ -192,9 +192,11 @@ class Batcher:
             self._running = []
             seconds = time.monotonic() - began
             self._metrics.busy_seconds.labels(what).inc(seconds)
-            self._measure(jobs, max(seconds, 1e-4))
+            if answered:
+                self._measure(jobs[:answered], max(seconds, 1e-4))
 
     def _measure(self, jobs: Sequence[Job], seconds: float) -> None:
+        """Takes in how long works took that were done together."""
         self._rate += 0.2 * (len(jobs) / seconds - self._rate)
         what, pairs = jobs[0].work.what, sum(job.work.size for job in jobs)
         before = self._pace.get(what, START_PAIRS)

@@ -95,7 +95,8 @@ class Service:
                 yield one
             yield done.result()
         finally:
-            done.cancel()
+            if done.cancel():  # not done yet, and nobody reads on
+                self.metrics.left.labels("client").inc()
 
 
 async def _served(request: Request) -> Service:
