@@ -145,6 +145,14 @@ def test_nearest_stands_in_the_exact_order_of_inner_products(store: ProductStore
     expected = vectors @ query
     assert (found.pictures - 6).tolist() == np.argsort(-expected)[:50].tolist()
     np.testing.assert_allclose(scores, np.sort(expected)[::-1][:50], rtol=1e-5)
+    assert isinstance(store, PostgresStore)
+    for statement in (
+        "CREATE INDEX ON interbert_pictures USING hnsw (vector vector_ip_ops)",  # which gives 40 at most
+        "SET enable_sort = off",
+        "SET enable_seqscan = off",
+    ):
+        store._server.connection().execute(statement.encode())
+    assert store.nearest(2, None, query, 50)[0].rows.tolist() == found.rows.tolist()
 
 
 def test_a_changed_record_is_seen(store: ProductStore, address: str) -> None:
