@@ -19,6 +19,7 @@ from interbert import __version__
 from interbert.cli.bundling import topics
 from interbert.cli.converting import convert
 from interbert.cli.evaluating import evaluate
+from interbert.cli.exporting import export
 from interbert.cli.finetuning import finetune
 from interbert.cli.importing import import_features
 from interbert.cli.judging import doctor, page, rank, score
@@ -69,6 +70,7 @@ VERBS = (
     topics,
     serve,
     convert,
+    export,
     reproduce,
     doctor,
 )
