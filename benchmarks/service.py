@@ -1,15 +1,17 @@
 """What does the service bear? Callers at once: errors, times, memory, and what computing them together gains.
 
     python benchmarks/service.py [--callers 32 --seconds 60 --products 200 --preset small --memory 10000 --threads 2]
+                                 [--kinds score rerank recall]
     python benchmarks/service.py --index INDEX
 
-Two processes serve one index: one computes up to 32 requests together, the other each alone. Callers keep their
-connection and ask again as soon as they are answered. `mixed` (a third each of the kinds below) runs for --seconds on
-the first. Then each kind runs a quarter of that on both, interleaved in three rounds: `score`, one text with one
-product; `rerank`, one text with 8 products; `recall`, a topic of its own with 64 products, exactly. Ratios are medians
-of the rounds' ratios. `memory`: of the first process, after 1,000 requests and after --memory of them. The callers run
-on the same cores. Without --index: random weights and drawn regions, so that times mean something and scores nothing.
-Prints one JSON object.
+Two processes serve one index, each a copy of its own, since an index remembers what was scored: one computes up to 32
+requests together, the other each alone. Callers keep their connection and ask again as soon as they are answered.
+`mixed` (a third each of the kinds below) runs for --seconds on the first. Then each of --kinds runs a quarter of that
+on both, interleaved in three rounds, with the same questions: `score`, one text with one product; `rerank`, one text
+with 8 products; `recall`, a topic of its own with 64 products, exactly. Ratios are medians of the rounds' ratios, of
+answers a second and of processor time an answer, which whatever else runs on the machine disturbs less. `memory`: of
+the first process, after 1,000 requests and after --memory of them. The callers run on the same cores. Without --index:
+random weights and drawn regions, so that times mean something and scores nothing. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -21,13 +23,14 @@ import os
 import platform
 import random
 import re
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -110,13 +113,20 @@ class Served:
             status = Path(f"/proc/{self.process}/status").read_text()
             self.memory[self.count] = int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
 
+    @property
+    def processor_seconds(self) -> float:
+        """That the process has taken so far."""
+        fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
 
 @contextmanager
-def served(index: Path, batch: int, threads: int, marks: Sequence[int]) -> Iterator[Served]:
+def served(index: Path, batch: int, given: argparse.Namespace, marks: Sequence[int]) -> Iterator[Served]:
     """`interbert serve` with that batch."""
-    options = ["--port", "0", "--batch", str(batch), "--threads", str(threads), "--quiet"]
+    limits = ["--batch", str(batch), "--threads", str(given.threads), "--time-limit", str(given.time_limit)]
+    options = ["--port", "0", "--quiet", *limits]
     command = [sys.executable, "-m", "interbert", "serve", str(index), *options]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    environment = os.environ | {"OMP_NUM_THREADS": str(given.threads)}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stdout is not None
@@ -129,15 +139,20 @@ def served(index: Path, batch: int, threads: int, marks: Sequence[int]) -> Itera
 
 @dataclass
 class Round:
-    """What callers saw."""
+    """What callers saw. processor: seconds of the process that served."""
 
     seconds: float
     took: list[float]
     statuses: Counter[int]
+    processor: float = 0.0
 
     @property
     def per_second(self) -> float:
         return self.statuses[200] / self.seconds
+
+    @property
+    def per_processor_second(self) -> float:
+        return self.statuses[200] / max(self.processor, 1e-9)
 
     def to_json(self) -> dict[str, Any]:
         times = sorted(1000 * one for one in self.took) or [0.0]
@@ -179,10 +194,10 @@ def run(to: Served, ask: Ask, callers: int, go_on: Callable[[float], bool], seed
     """All callers at once, as long as `go_on` of the seconds since the start."""
 
     async def everybody() -> Round:
-        seen, began = Round(0, [], Counter()), time.perf_counter()
+        seen, began, spent = Round(0, [], Counter()), time.perf_counter(), to.processor_seconds
         still = lambda: go_on(time.perf_counter() - began)  # noqa: E731
         await asyncio.gather(*(caller(to, ask, seed * 1000 + one, still, seen) for one in range(callers)))
-        seen.seconds = time.perf_counter() - began
+        seen.seconds, seen.processor = time.perf_counter() - began, to.processor_seconds - spent
         return seen
 
     return asyncio.run(everybody())
@@ -191,19 +206,28 @@ def run(to: Served, ask: Ask, callers: int, go_on: Callable[[float], bool], seed
 def compared(together: Served, alone: Served, ask: Ask, given: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Rounds of one kind on both, and the ratio of their throughputs."""
     seconds = given.seconds / 4 / ROUNDS
-    rounds = [
-        [run(one, ask, given.callers, lambda since: since < seconds, 100 * seed + at) for one in (together, alone)]
-        for at in range(ROUNDS)
-    ]
-    ratios = sorted(first.per_second / max(second.per_second, 1e-9) for first, second in rounds)
+    rounds = []
+    for at in range(ROUNDS):
+        both = (together, alone)[:: -1 if at % 2 else 1]  # who is first may have the machine to itself
+        seen = [run(one, ask, given.callers, lambda since: since < seconds, 100 * seed + at) for one in both]
+        rounds.append(seen[:: -1 if at % 2 else 1])
     return {
         "together_per_second": round(statistics.median(first.per_second for first, _ in rounds), 1),
         "alone_per_second": round(statistics.median(second.per_second for _, second in rounds), 1),
-        "ratio": [round(one, 2) for one in (statistics.median(ratios), ratios[0], ratios[-1])],
+        "ratio": _spread(first.per_second / max(second.per_second, 1e-9) for first, second in rounds),
+        "ratio_by_processor_time": _spread(
+            first.per_processor_second / max(second.per_processor_second, 1e-9) for first, second in rounds
+        ),
         "statuses": {
             str(key): count for key, count in sum((r.statuses for both in rounds for r in both), Counter()).items()
         },
     }
+
+
+def _spread(ratios: Iterable[float]) -> list[float]:
+    """Median, least, most."""
+    found = sorted(ratios)
+    return [round(one, 2) for one in (statistics.median(found), found[0], found[-1])]
 
 
 def main() -> None:
@@ -214,7 +238,9 @@ def main() -> None:
     parser.add_argument("--preset", default="small")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory", type=int, default=10_000, help="requests; 0: memory is not measured")
+    parser.add_argument("--time-limit", type=float, default=30, help="seconds a request")
     parser.add_argument("--index", type=Path)
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS, help="none: nothing is compared")
     given = parser.parse_args()
     marks = (EARLY, given.memory) if given.memory else ()
     result: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "torch": torch.__version__}
@@ -228,14 +254,17 @@ def main() -> None:
         index = given.index or drawn_index(folder, given.preset, given.products)
         store = open_index(index)
         asks = asking(sorted(store.ids(store.versions()[-1].number)), None if given.index else f"place < {RECALLED}")
-        together = stack.enter_context(served(index, 32, given.threads, marks))
-        alone = stack.enter_context(served(index, 1, given.threads, ()))
-        for kind in KINDS:  # to warm both up
+        own = [shutil.copytree(index, folder / name) for name in ("together", "alone")]
+        together = stack.enter_context(served(own[0], 32, given, marks))
+        alone = stack.enter_context(served(own[1], 1, given, ()))
+        for kind in given.kinds or KINDS:  # to warm both up
             for one in (together, alone):
                 run(one, asks[kind], 4, lambda since: since < 0.5, 1)
-        mixed = run(together, asks["mixed"], given.callers, lambda since: since < given.seconds, 2)
-        result["mixed"] = mixed.to_json()
-        result["kinds"] = {kind: compared(together, alone, asks[kind], given, at) for at, kind in enumerate(KINDS, 3)}
+        if given.seconds:
+            mixed = run(together, asks["mixed"], given.callers, lambda since: since < given.seconds, 2)
+            result["mixed"] = mixed.to_json()
+        kinds = enumerate(given.kinds, 3)
+        result["kinds"] = {kind: compared(together, alone, asks[kind], given, at) for at, kind in kinds}
         if marks:
             run(together, asks["score"], given.callers, lambda _: together.count < marks[-1], 9)
             early, late = (together.memory[mark] for mark in marks)

@@ -125,6 +125,7 @@ def test_a_host_that_does_not_exist_is_said() -> None:
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "224.0.0.1",
+     "240.0.0.1", "255.255.255.255", "ff02::1", "2001:db8::1", "64:ff9b::7f00:1", "2002:7f00:1::",
      "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "::ffff:192.168.0.1", "2002:0a00:0001::1", "64:ff9b::a00:1"],
 )  # fmt: skip
 def test_no_address_of_this_machine_or_its_surroundings_is_public(address: str) -> None:

@@ -20,7 +20,7 @@ SIDES = (160, 320, 640, 1280)  # pixels of the longer side
 MOST_BYTES = 32 << 20  # of all that are kept
 SMALL_BYTES = 64 << 10  # a file that is sent as it is, where it has no more pixels than are asked for
 AT_ONCE = 2  # decoded: a large picture takes 150 MB
-QUALITY = 82
+QUALITY = 82  # WebP has two thirds of the bytes for eight times the time
 
 
 class Thumbnails:
