@@ -21,6 +21,7 @@ from interbert.tasks.vqa import VqaOptions
 from interbert.training.settings import Training
 
 by_the_clock = partial(Training, checkpoint_every=None, checkpoint_minutes=5.0)  # on a CPU steps are slow
+in_seconds = partial(Training, log_every=1, checkpoint_every=20, ema=0.999)  # to see that everything works
 
 
 def paper() -> Pretraining:
@@ -62,13 +63,8 @@ def released() -> Pretraining:
 
 
 NEW_WEIGHTS = (  # what a BERT does not bring
-    "image_embedding",
-    "text_stream",
-    "image_stream",
-    "fusion",
-    "match_head",
-    "word_head",
-    "region_head",
+    *("image_embedding", "text_stream", "image_stream", "fusion"),
+    *("match_head", "word_head", "region_head"),
 )
 
 
@@ -225,7 +221,7 @@ def retrieval_tiny() -> Finetuning:
         epochs=2,
         batch_size=8,
         max_regions=36,
-        training=Training(learning_rate=3e-4, log_every=1, checkpoint_every=20, ema=0.999),
+        training=in_seconds(learning_rate=3e-4),
     )
 
 
@@ -278,14 +274,8 @@ def vqa_small() -> Finetuning:
 
 def vqa_tiny() -> Finetuning:
     """To see that everything works, with a few dozen questions."""
-    return Finetuning(
-        task="vqa",
-        options=VqaOptions(min_occurrences=1),
-        epochs=4,
-        batch_size=8,
-        max_regions=36,
-        training=Training(learning_rate=1e-3, log_every=1, checkpoint_every=20, ema=0.999),
-    )
+    options, training = VqaOptions(min_occurrences=1), in_seconds(learning_rate=1e-3)
+    return replace(retrieval_tiny(), task="vqa", options=options, epochs=4, training=training)
 
 
 def vcr_paper() -> Finetuning:
@@ -303,26 +293,13 @@ def vcr_paper() -> Finetuning:
 
 def vcr_small() -> Finetuning:
     """For some thousand questions of one's own on a CPU."""
-    return Finetuning(
-        task="vcr",
-        options=VcrOptions(max_tokens=64),
-        epochs=5,
-        batch_size=16,
-        max_regions=36,
-        training=by_the_clock(learning_rate=5e-5, faster=("head",), faster_by=5.0, ema=0.9999),
-    )
+    training = replace(vqa_small().training, learning_rate=5e-5)
+    return replace(vqa_small(), task="vcr", options=VcrOptions(max_tokens=64), batch_size=16, training=training)
 
 
 def vcr_tiny() -> Finetuning:
     """To see that everything works, with a few dozen questions."""
-    return Finetuning(
-        task="vcr",
-        options=VcrOptions(max_tokens=64),
-        epochs=2,
-        batch_size=8,
-        max_regions=36,
-        training=Training(learning_rate=3e-4, log_every=1, checkpoint_every=20, ema=0.999),
-    )
+    return replace(retrieval_tiny(), task="vcr", options=VcrOptions(max_tokens=64))
 
 
 def glue_paper(task: str) -> Finetuning:
@@ -354,7 +331,7 @@ def glue_tiny(task: str) -> Finetuning:
     return replace(
         glue_paper(task),
         batch_size=8,
-        training=Training(learning_rate=1e-3, log_every=1, checkpoint_every=20, ema=0.999),
+        training=in_seconds(learning_rate=1e-3),
     )
 
 
@@ -382,7 +359,7 @@ def prefilter_tiny() -> Finetuning:
         epochs=3,
         batch_size=16,
         max_regions=36,
-        training=Training(learning_rate=1e-3, log_every=1, checkpoint_every=20, ema=0.99),
+        training=in_seconds(learning_rate=1e-3, ema=0.99),
     )
 
 
