@@ -74,7 +74,7 @@ def test_every_command_and_the_python_of_the_page_run(
     monkeypatch.chdir(place)
     monkeypatch.setitem(EXTRACTORS, "random", lambda argument, settings: Random())
     statuses = {command: cli.run([*shlex.split(command)[1:], "--quiet"]) for command in commands()}
-    assert len(statuses) == 9
+    assert len(statuses) == 10
     assert set(statuses.values()) == {0}, statuses
     said = capsys.readouterr().out
     assert "precision 0.8: threshold 0." in said
