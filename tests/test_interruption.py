@@ -8,16 +8,28 @@ import threading
 
 import pytest
 
+from interbert.training import interruption
 from interbert.training.interruption import Interruption, stopped_by
 
 
-def test_the_first_signal_is_a_wish_and_the_second_an_order(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_first_signal_is_a_wish_and_the_second_an_order(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interruption, "SAME_WISH_SECONDS", 0.0)
     with Interruption() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.signal == signal.SIGTERM
         assert "once more to stop at once" in capfd.readouterr().err
         with pytest.raises(SystemExit, match="143"):
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_what_a_terminal_and_torchrun_send_together_is_one_wish(capfd: pytest.CaptureFixture[str]) -> None:
+    with Interruption() as stop:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert stop.signal == signal.SIGINT
+    assert capfd.readouterr().err.count("once more to stop at once") == 1
 
 
 def test_ctrl_c_ends_as_ctrl_c() -> None:

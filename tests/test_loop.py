@@ -18,6 +18,7 @@ from toy import ToyJob, ToyModel, lines_without_timing
 
 from interbert.batch import Batch
 from interbert.errors import InterbertError
+from interbert.training import interruption
 from interbert.training.loop import Legs, Summary, train
 from interbert.training.optimizer import learning_rate
 from interbert.training.settings import Training
@@ -158,7 +159,9 @@ def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(
     assert equal(model, unbroken[0])
 
 
-def test_a_second_signal_ends_the_run_at_once(tmp_path: Path) -> None:
+def test_a_second_signal_ends_the_run_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruption, "SAME_WISH_SECONDS", 0.0)
+
     def insist() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)

@@ -1,12 +1,18 @@
-"""Ctrl-C and SIGTERM as a wish that is granted at the end of a step; the second one is granted at once."""
+"""Ctrl-C and SIGTERM as a wish that is granted at the end of a step; the second one is granted at once.
+
+A terminal sends a Ctrl-C to torchrun and to its processes, and torchrun passes it on to them: that is one wish.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
+
+SAME_WISH_SECONDS = 1.0  # a signal so soon after the first says nothing new
 
 
 class Interruption:
@@ -17,6 +23,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.signal = 0  # its number; 0: nobody wants to stop
+        self._when = 0.0  # of the first
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interruption:
@@ -32,8 +39,10 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal:
+            if time.monotonic() - self._when < SAME_WISH_SECONDS:
+                return
             raise stopped_by(number)
-        self.signal = number
+        self.signal, self._when = number, time.monotonic()
         os.write(2, b"\nstopping after this step, with a checkpoint; once more to stop at once\n")  # safe in a handler
 
 
