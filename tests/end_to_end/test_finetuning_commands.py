@@ -124,6 +124,14 @@ def test_a_pretrained_run_ranks_the_same_pictures_as_zero_shot(place: Path, caps
     assert low <= pretrained["recall_at_5"]["value"] <= high
 
 
+@pytest.mark.parametrize("setting", ["pool=4", "options.pool=4"])
+def test_a_setting_of_an_evaluation_may_be_called_as_finetune_calls_it(
+    place: Path, setting: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask = ["evaluate", "products", place / "corpus", "--from", place / "run", "--zero-shot", "--processes", 1]
+    assert answer(capsys, *ask, "--set", setting)["pools"] == 4
+
+
 @pytest.mark.parametrize(
     ("task", "given", "said"),
     [

@@ -133,7 +133,8 @@ def _evaluate_task(
     folders = runs_of(asked.run)
     if folders is not None and (asked.submission is not None or asked.parts is not None):
         raise UsageError(f"--submission, --parts: '{asked.run}' has {len(folders)} runs; give one of them")
-    given: dict[str, Any] = {"zero_shot": zero_shot, "store": store, "regions": regions, "settings": read_pairs(pairs)}
+    settings = {name.removeprefix("options."): value for name, value in read_pairs(pairs).items()}  # as finetune has it
+    given: dict[str, Any] = {"zero_shot": zero_shot, "store": store, "regions": regions, "settings": settings}
     found = [evaluate_task(task, data, replace(asked, run=folder), **given) for folder in folders or [asked.run]]
     if folders is None:
         screen.show(found[0], _figure_lines(found[0]["metrics"]))
