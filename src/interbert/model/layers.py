@@ -46,10 +46,9 @@ class Attention(nn.Module):
         key, value = self.key(states), self.value(states)
         dropout = self.dropout if self.training else 0.0
         if isinstance(attended, Packed):
-            parts = attended.groups(query, wanted), attended.groups(key), attended.groups(value)
-            mixed = attend(*parts, self.heads, dropout)
+            mixed = attend(attended.groups(query, key, value, wanted), self.heads, dropout)
         elif attended is None and states.device.type == "cpu":
-            mixed = attend([query], [key], [value], self.heads, dropout).unflatten(0, query.shape[:2])
+            mixed = attend([(query, key, value)], self.heads, dropout).view(query.shape)
         else:
             query, key, value = self._heads(query), self._heads(key), self._heads(value)
             mixed = scaled_dot_product_attention(query, key, value, attn_mask=attended, dropout_p=dropout)

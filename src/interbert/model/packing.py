@@ -11,6 +11,8 @@ from torch.nn.functional import dropout
 
 CACHE = 1024 * 1024  # bytes of keys and attention weights worked on together: as much as a core keeps near itself
 
+Group = tuple[Tensor, Tensor, Tensor]  # sequences of one length: queries [count, Q, H], keys and values [count, S, H]
+
 
 class Packed:
     """Which positions of B sequences are no padding; their rows lie one sequence after the other, short ones first."""
@@ -34,41 +36,46 @@ class Packed:
         place = self.first(self.place, wanted)
         if kept < length:
             place = place // length * kept + place % length
-        return rows.new_zeros(batch * kept, rows.shape[-1]).index_copy(0, place, rows).unflatten(0, (batch, kept))
+        return rows.new_zeros(batch * kept, rows.shape[1]).index_copy(0, place, rows).view(batch, kept, rows.shape[1])
 
     def first(self, rows: Tensor, wanted: int | None) -> Tensor:
         """Of the rows of every position those of the first `wanted`."""
         return rows if wanted is None else rows[self.position < wanted]
 
-    def groups(self, rows: Tensor, wanted: int | None = None) -> list[Tensor]:
-        """Rows of the first `wanted` positions, [count, length, H] for neighbours that are equally long."""
-        found, start = [], 0
-        for _, kept, count in self._runs(wanted):
-            found.append(rows[start : start + count * kept].unflatten(0, (count, kept)))
-            start += count * kept
-        return found
+    def groups(self, query: Tensor, key: Tensor, value: Tensor, wanted: int | None = None) -> list[Group]:
+        """Rows apart, neighbours that are equally long together. query: of the first `wanted` positions alone."""
+        groups: list[Group] = []
+        asked = read = 0
+        for (length, kept), count in self._runs(wanted):
+            to_ask, to_read = slice(asked, asked + count * kept), slice(read, read + count * length)
+            groups.append((_apart(query[to_ask], count), _apart(key[to_read], count), _apart(value[to_read], count)))
+            asked, read = to_ask.stop, to_read.stop
+        return groups
 
-    def _runs(self, wanted: int | None) -> list[tuple[int, int, int]]:
+    def _runs(self, wanted: int | None) -> list[tuple[tuple[int, int], int]]:
         pairs = zip(self.valid.sum(1).tolist(), self.valid[:, :wanted].sum(1).tolist(), strict=True)
-        return [(length, kept, len(list(run))) for (length, kept), run in groupby(pairs)]
+        return [(lengths, len(list(run))) for lengths, run in groupby(pairs)]
 
 
-def attend(
-    queries: Iterable[Tensor], keys: Iterable[Tensor], values: Iterable[Tensor], heads: int, dropout_p: float
-) -> Tensor:
-    """Softmax attention, each sequence by itself. queries: [count, Q, H] of each group; keys, values: [count, S, H].
+def _apart(rows: Tensor, count: int) -> Tensor:
+    return rows.view(count, len(rows) // count, rows.shape[1])
 
-    Returns [N, H], the rows of all queries. On a CPU three plain operations for as many sequences as the cache holds
-    are several times as fast as `scaled_dot_product_attention`.
+
+def attend(groups: Iterable[Group], heads: int, dropout_p: float) -> Tensor:
+    """Softmax attention, each sequence by itself: [N, H], the rows of all queries.
+
+    On a CPU three plain operations for as many sequences as the cache holds are several times as fast as
+    `scaled_dot_product_attention`.
     """
     mixed = []
-    for group in zip(queries, keys, values, strict=True):
-        for query, key, value in zip(*(part.split(_together(*group[:2], heads)) for part in group), strict=True):
+    for group in groups:
+        size = _together(*group[:2], heads)
+        for query, key, value in zip(*(torch.split(part, size) for part in group), strict=True):
             q, k, v = (_by_head(rows, heads) for rows in (query, key, value))
             weights = torch.softmax(torch.bmm(q * q.shape[-1] ** -0.5, k.transpose(1, 2)), -1)
             if dropout_p:
                 weights = dropout(weights, dropout_p)
-            mixed.append(torch.bmm(weights, v).unflatten(0, (len(query), heads)).transpose(1, 2).flatten(0, 1))
+            mixed.append(torch.bmm(weights, v).view(len(query), heads, *q.shape[1:]).transpose(1, 2).flatten(0, 1))
     return torch.cat(mixed).flatten(1)
 
 
@@ -80,4 +87,5 @@ def _together(query: Tensor, key: Tensor, heads: int) -> int:
 
 def _by_head(rows: Tensor, heads: int) -> Tensor:
     """[count, S, H] to [count * heads, S, H / heads]."""
-    return rows.unflatten(2, (heads, rows.shape[2] // heads)).transpose(1, 2).flatten(0, 1)
+    count, length, width = rows.shape
+    return rows.view(count, length, heads, width // heads).transpose(1, 2).flatten(0, 1)
