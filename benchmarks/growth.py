@@ -42,6 +42,12 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 300, 220, 52, 288, 30, 182
 STYLE = "text{font:11px sans-serif;fill:#444}.axis{stroke:#ccc}.data{stroke:#0a6ebd;fill:none;stroke-width:2}"
 
 
+def sweeps(config: ModelConfig) -> dict[str, list[int]]:
+    """SWEEPS, as far as the model reads."""
+    longest = {"words of a text": config.max_text_tokens}
+    return {name: [at for at in sweep if at <= longest.get(name, at)] for name, sweep in SWEEPS.items()}
+
+
 def a_batch(config: ModelConfig, pairs: int, words: int, regions: int) -> Batch:
     """Random pairs of equal lengths."""
     g = torch.Generator().manual_seed(0)
@@ -119,6 +125,16 @@ def plotted(title: str, points: Points, left: float, top: float) -> str:
     return "".join(parts)
 
 
+def picture(found: dict[str, Points]) -> str:
+    """The plots, two beside each other."""
+    plots = [
+        plotted(name, points, WIDTH * (at % 2), HEIGHT * (at // 2)) for at, (name, points) in enumerate(found.items())
+    ]
+    across, down = min(2, len(plots)), math.ceil(len(plots) / 2)
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {across * WIDTH + 26} {down * HEIGHT}" role="img">'
+            f"<style>{STYLE}</style>{''.join(plots)}</svg>\n")  # fmt: skip
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -126,6 +142,7 @@ def main() -> None:
     parser.add_argument("--preset", default="small")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--products", default="10,100,1000")
+    parser.add_argument("--products-alone", action="store_true", help="the last of the four alone")
     options = parser.parse_args()
     torch.set_num_threads(1)
     config, precision = preset(options.preset), scoring_precision("auto", CPU)
@@ -138,16 +155,12 @@ def main() -> None:
     with scoring(precision, CPU):
         found = {
             name: measured({at: scored(model, a_batch(config, *sizes[name](at))) for at in sweep}, options.rounds)
-            for name, sweep in SWEEPS.items()
+            for name, sweep in ({} if options.products_alone else sweeps(config)).items()
         }
         products = [int(one) for one in options.products.split(",")]
         found["products of one text"] = measured({at: recalled(model, at) for at in products}, options.rounds)
-    plots = [
-        plotted(name, points, WIDTH * (at % 2), HEIGHT * (at // 2)) for at, (name, points) in enumerate(found.items())
-    ]
     with whole_file(options.out) as file:
-        file.write(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH + 16} {2 * HEIGHT}" role="img">'
-                   f"<style>{STYLE}</style>{''.join(plots)}</svg>\n")  # fmt: skip
+        file.write(picture(found))
     slopes = {name: round(slope(points), 2) for name, points in found.items()}
     print(json.dumps({"preset": options.preset, "precision": precision, "seconds": found, "last_slope": slopes}))
 

@@ -90,16 +90,18 @@ def bars(rows: dict[str, dict[str, float]]) -> str:
     return "".join([*parts, "</svg>\n"])
 
 
-def calls(preset: str, pairs: int) -> dict[str, Callable[[], Callable[[int], object]]]:
+def calls(preset: str, pairs: int, steps: int) -> dict[str, Callable[[], Callable[[int], object]]]:
     """What is profiled, each made when its turn comes: they need not be in memory together."""
 
     def scoring(precision: str) -> Callable[[int], object]:
         score = scorer(preset, precision)
-        return lambda number: score(*a_round("retrieval", pairs, number)[:5])
+        rounds = [a_round("retrieval", pairs, number)[:5] for number in range(steps + 1)]
+        return lambda number: score(*rounds[number])
 
     def training(precision: str) -> Callable[[int], object]:
         step = train_step(preset, precision)
-        return lambda number: step(*a_batch(pairs, number))
+        rounds = [a_batch(pairs, number) for number in range(steps + 1)]
+        return lambda number: step(*rounds[number])
 
     makers = {"scoring": scoring, "training": training}
     return {
@@ -119,7 +121,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows, others = {}, {}
-    for name, make in calls(options.preset, options.pairs).items():
+    for name, make in calls(options.preset, options.pairs, options.steps).items():
         operations, whole = profiled(make(), options.steps)
         rows[name] = shares(operations, whole)
         rest = {key: seconds for key, seconds in operations.items() if kind_of(key) == REST}
