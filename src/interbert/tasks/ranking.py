@@ -224,17 +224,12 @@ class Ranks:
     """Where what belongs together stands.
 
     texts: int64 [N], the rank from 1 of each text's best picture that belongs.  images: int64 [M], of each picture's
-    best text. 0 where nothing belongs.  best: int64 [N, K], the places in `Pairs.images` of each text's first K
-    pictures, with best_scores float32 [N, K].  own_best: int64 [N], the place of the best picture that belongs, with
-    own_scores float32 [N].
+    best text. 0 where nothing belongs.  best: int64 [N, K], the places in `Pairs.images` of each text's first K.
     """
 
     texts: NDArray[np.int64]
     images: NDArray[np.int64]
     best: NDArray[np.int64]
-    best_scores: NDArray[np.float32]
-    own_best: NDArray[np.int64]
-    own_scores: NDArray[np.float32]
 
 
 def ranks_of(scores: Scores, belonging: Belonging, keep: int = 3) -> Ranks:
@@ -242,14 +237,12 @@ def ranks_of(scores: Scores, belonging: Belonging, keep: int = 3) -> Ranks:
     pairs = scores.pairs
     texts, images = len(pairs.texts), len(pairs.images)
     keep = min(keep, images)
-    own, own_best = np.full(texts, -np.inf, np.float32), np.zeros(texts, np.int64)
+    own = np.full(texts, -np.inf, np.float32)
     own_of_image = np.full(images, -np.inf, np.float32)
     best, best_scores = np.zeros((texts, keep), np.int64), np.full((texts, keep), -np.inf, np.float32)
     for rows, columns, found in scores:
         relevant = belonging.matrix(pairs.texts[rows], pairs.images[columns])
         right = np.where(relevant, found, -np.inf)
-        greater = right.max(1) > own[rows]
-        own_best[rows] = np.where(greater, columns[right.argmax(1)], own_best[rows])
         own[rows] = np.maximum(own[rows], right.max(1))
         own_of_image[columns] = np.maximum(own_of_image[columns], right.max(0))
         everything = np.concatenate([best_scores[rows], found], 1)
@@ -262,7 +255,7 @@ def ranks_of(scores: Scores, belonging: Belonging, keep: int = 3) -> Ranks:
         of_text[rows] += ((found >= own[rows, None]) & others).sum(1)
         of_image[columns] += ((found >= own_of_image[None, columns]) & others).sum(0)
     of_text[np.isneginf(own)], of_image[np.isneginf(own_of_image)] = 0, 0
-    return Ranks(of_text, of_image, best, best_scores, own_best, own)
+    return Ranks(of_text, of_image, best)
 
 
 def of_ranks(found: NDArray[np.int64], owner: NDArray[Any]) -> dict[str, dict[str, Any]]:
