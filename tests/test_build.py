@@ -276,6 +276,16 @@ def test_of_pictures_with_one_file_or_look_the_first_is_used_where_it_is_asked_f
     assert [corpus.image_id(at) for at in range(corpus.images)] == ["a", "d"]
 
 
+def test_pictures_that_were_saved_again_are_the_same_where_some_bits_may_differ(tmp_path):
+    files = {"a": ("aa", 0b1111), "b": ("bb", 0b1101), "c": ("cc", 0b1111 << 40)}
+    store = make_store(tmp_path / "store", dict.fromkeys(files, 2), files)
+    source = captions(*((id, "a dog") for id in files))
+    corpus = make_corpus(tmp_path / "unique", store, source, unique_pictures=True, unique_distance=4)
+    assert [corpus.image_id(at) for at in range(corpus.images)] == ["a", "c"]
+    with pytest.raises(UsageError, match="unique_distance: got 4, wanted 0 to 31, with unique_pictures=true"):
+        BuildOptions(unique_distance=4)
+
+
 def test_a_file_name_means_the_file_where_the_store_knows_it(tmp_path):
     with RegionStore.writer(tmp_path / "store", EXTRACTOR) as writer:  # ids of products, not of files
         writer.append("2", some_regions(2), ImageInfo("shop/9.jpg", "a" * 64, 1))

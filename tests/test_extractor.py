@@ -18,7 +18,7 @@ from interbert.vision import embedded_weights
 from interbert.vision import extractor as extractor_module
 from interbert.vision.embedded import EmbeddedExtractor, Selection
 from interbert.vision.extractor import ELSEWHERE, EXTRACTORS, FORMS, Extractor, Limits, Picture
-from interbert.vision.provenance import ExtractorInfo
+from interbert.vision.provenance import TEXT_ALONE, ExtractorInfo
 
 
 @pytest.fixture(scope="session")
@@ -175,3 +175,8 @@ def test_what_else_an_extractor_has_is_set_by_name(settings: dict[str, str], wor
     assert Extractor.from_name("embedded", settings={"grid": "3"}).info.settings["grid"] == 3
     with pytest.raises(UsageError, match=words):
         Extractor.from_name("embedded", settings=settings)
+
+
+def test_a_run_of_texts_alone_says_how_to_learn_pictures() -> None:
+    with pytest.raises(InterbertError, match=r"has read texts alone .* interbert pretrain CORPUS --init RUN"):
+        Extractor.from_info(TEXT_ALONE)

@@ -3,7 +3,14 @@ from corpus_helpers import captions, make_corpus, make_store
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interbert.corpus.leakage import file_hash, held_out_together, look_alike, share_of, split_of
+from interbert.corpus.leakage import (
+    file_hash,
+    held_out_together,
+    look_alike,
+    near_earlier,
+    share_of,
+    split_of,
+)
 from interbert.vision.provenance import ImageInfo
 
 
@@ -79,3 +86,13 @@ def test_held_out_pictures_of_another_corpus_are_left_out_and_its_training_pictu
     source = captions(("x", "a dog"), ("y", "a cat"))
     corpus = make_corpus(tmp_path / "second", second, source, leave_out_corpora=(str(tmp_path / "first"),))
     assert [corpus.image_id(image) for image in range(corpus.images)] == ["y"]
+
+
+@given(st.lists(st.integers(0, 255), max_size=20), st.integers(1, 5), st.integers(0, 56))
+def test_hashes_near_an_earlier_one_are_those_that_comparing_all_finds(numbers, distance, shift):
+    hashes = np.array([number << shift for number in numbers], np.uint64)
+    near = [
+        at for at, one in enumerate(hashes.tolist())
+        if one and any(other and (one ^ other).bit_count() <= distance for other in hashes[:at].tolist())
+    ]  # fmt: skip
+    assert near_earlier(hashes, distance).tolist() == near

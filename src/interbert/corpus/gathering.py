@@ -241,5 +241,6 @@ def usable_pictures(store: RegionStore, options: BuildOptions, report: CorpusRep
     few = np.flatnonzero(pictures.counts < options.min_regions)
     pictures.exclude(few, f"its picture has fewer than {options.min_regions} regions{confident}")
     if options.unique_pictures:
-        pictures.exclude(repeated(pictures.hashes, pictures.perceptual), "its picture repeats an earlier one")
+        again = repeated(pictures.hashes, pictures.perceptual, options.unique_distance)
+        pictures.exclude(again, "its picture repeats an earlier one")
     return pictures

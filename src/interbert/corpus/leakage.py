@@ -6,6 +6,7 @@ In: ids, sha256 and perceptual hashes as a region store keeps them. Out: arrays 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
@@ -49,8 +50,10 @@ def held_out_together(splits: NDArray[np.uint8], hashes: NDArray[np.int64]) -> N
     return together
 
 
-def repeated(hashes: NDArray[np.int64], perceptual: NDArray[np.uint64]) -> NDArray[np.int64]:
+def repeated(hashes: NDArray[np.int64], perceptual: NDArray[np.uint64], distance: int = 0) -> NDArray[np.int64]:
     """The positions of pictures whose file or perceptual hash an earlier one has; 0 is no hash.
+
+    distance: bits in which the perceptual hashes of two may differ.
 
     >>> repeated(np.array([5, 5, 6, 0]), np.array([1, 2, 1, 0], np.uint64)).tolist()
     [1, 2]
@@ -61,7 +64,37 @@ def repeated(hashes: NDArray[np.int64], perceptual: NDArray[np.uint64]) -> NDArr
         first = np.zeros(len(numbers), np.bool_)
         first[earliest] = True
         found |= ~first & (numbers != 0)
+    if distance:
+        found[near_earlier(perceptual, distance)] = True
     return np.flatnonzero(found)
+
+
+def near_earlier(perceptual: NDArray[np.uint64], distance: int) -> NDArray[np.int64]:
+    """The positions of perceptual hashes that differ from an earlier one in at most `distance` bits; 0 is no hash.
+
+    Of distance + 1 bands of the bits, two such hashes have at least one in common: only those with an equal band are
+    compared.
+
+    >>> near_earlier(np.array([0b0001, 0b1110, 0b0111], np.uint64), 2).tolist()      # the last is near both
+    [2]
+    """
+    found = np.zeros(len(perceptual), np.bool_)
+    known = np.flatnonzero(perceptual)
+    edges = np.linspace(0, 64, distance + 2).astype(np.uint64)
+    for low, high in itertools.pairwise(edges):
+        band = (perceptual[known] << (np.uint64(64) - high)) >> (np.uint64(64) - high + low)
+        order = known[np.argsort(band, kind="stable")]
+        starts = np.flatnonzero(np.diff(np.sort(band))) + 1
+        for group in np.split(order, starts):
+            _note_near(found, group, perceptual[group], distance)
+    return np.flatnonzero(found)
+
+
+def _note_near(found: NDArray[np.bool_], group: NDArray[np.int64], hashes: NDArray[np.uint64], distance: int) -> None:
+    """Notes in `found` which of a group, in the order of their positions, are near an earlier one of it."""
+    for at in range(1, len(group)):
+        if not found[group[at]]:
+            found[group[at]] = (np.bitwise_count(hashes[:at] ^ hashes[at]) <= distance).any()
 
 
 def file_hash(info: ImageInfo | None) -> int:

@@ -20,6 +20,7 @@ class BuildOptions:
     max_regions: int = 36  # of more, the best are used (4.1)
     min_confidence: float = 0.0  # only regions of a confidence over it are used (A.1: 0.1); 0: all
     unique_pictures: bool = False  # of pictures with one file or perceptual hash, only the store's first
+    unique_distance: int = 0  # of the hash's 64 bits, so many may differ; 4: also smaller, or saved again
     split: Literal["train", "validation", "test"] | None = None  # everything into one; None: as the source says
     use_unsplit: bool = False  # pictures in no split of a source that has splits: into train, else dropped
     validation_share: float = 0.02  # where the source has no splits
@@ -37,6 +38,8 @@ class BuildOptions:
             )
         if not 1 <= self.min_regions <= self.max_regions < 1 << 16:
             raise UsageError(f"regions: got {self.min_regions} to {self.max_regions}, wanted 1 or more, and min <= max")
+        if not 0 <= self.unique_distance < 32 or (self.unique_distance and not self.unique_pictures):
+            raise UsageError(f"unique_distance: got {self.unique_distance}, wanted 0 to 31, with unique_pictures=true")
         if self.max_words < 2 or self.max_tokens < 3:
             raise UsageError(f"max_words {self.max_words}, max_tokens {self.max_tokens}: wanted at least 2 and 3")
         if self.split is not None and self.split not in SPLITS:

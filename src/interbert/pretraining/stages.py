@@ -38,7 +38,7 @@ class Stage:
         if self.matching == "alone" and (self.words, self.regions) != ("none", "none"):
             raise UsageError("matching: 'alone' reads no words and regions together, so it hides none")
         if self.matching == "none" and (self.words, self.regions) == ("none", "none"):
-            raise UsageError("stage: it hides nothing and matches nothing, so there is nothing to learn")
+            raise UsageError("stage: hides and matches nothing: nothing to learn; set words=msm or regions=mrm")
         if self.matching == "none" and self.hard_negatives:
             raise UsageError("hard_negatives: matching 'none' has no negatives; set hard_negatives=0")
 

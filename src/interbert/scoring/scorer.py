@@ -30,7 +30,7 @@ from interbert.text.tokenizer import Tokenizer
 from interbert.training.inference import ready, scoring, scoring_precision
 from interbert.training.precision import fast_matmul
 from interbert.vision.extractor import Extractor
-from interbert.vision.provenance import NO_PICTURES, UNKNOWN, ExtractorInfo
+from interbert.vision.provenance import UNKNOWN, ExtractorInfo
 
 if TYPE_CHECKING:
     from interbert.scoring.explain import Explanation
@@ -249,11 +249,6 @@ class Scorer:
         return [found[key] for key in keys]
 
     def _extractor(self) -> Extractor:
-        if self.extractor.name == NO_PICTURES:
-            raise InterbertError(
-                "this run has read texts alone and knows no pictures; pretrain it on a corpus with regions first:  "
-                "interbert pretrain CORPUS --init RUN --out ANOTHER"
-            )
         if self.extractor.name == UNKNOWN:
             raise InterbertError(
                 "this run does not know which extractor made its regions; give Regions of "

@@ -18,7 +18,7 @@ from interbert.config import with_settings
 from interbert.errors import InterbertError, UsageError, unknown_name
 from interbert.vision.extraction import ExtractionReport, extract_images
 from interbert.vision.legacy_records import IMPORTED, imported_again
-from interbert.vision.provenance import ExtractorInfo
+from interbert.vision.provenance import NO_PICTURES, ExtractorInfo
 from interbert.vision.sources import ImageSource, image_sources
 
 __all__ = [
@@ -118,6 +118,11 @@ class Extractor(ABC):
         """
         if info.kind == IMPORTED:
             raise imported_again(info.name)
+        if info.name == NO_PICTURES:
+            raise InterbertError(
+                "this run has read texts alone and knows no pictures; pretrain it on a corpus with regions first:  "
+                "interbert pretrain CORPUS --init RUN --out ANOTHER"
+            )
         names, reasons = [info.name], []
         elsewhere = os.environ.get(ELSEWHERE, "")
         if ":" in elsewhere and elsewhere.partition(":")[0] == info.kind:
