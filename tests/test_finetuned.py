@@ -48,6 +48,13 @@ def test_the_report_has_our_figures_beside_the_published(run: Path) -> None:
     assert "<td>median rank</td><td class=number></td><td class=number></td><td class=number></td>" in text
 
 
+def test_the_report_has_the_validation_before_the_first_step(run: Path) -> None:
+    write_json(run / "before.json", {"recall_at_1": 0.125})
+    text = write_task_report(run, {}).read_text(encoding="utf-8")
+    assert "<td>recall at 1</td><td class=number>0.125</td><td class=number>0.250</td>" in text
+    assert "validation, before finetuning" in text
+
+
 def test_the_report_has_what_chance_gives_beside_ours(run: Path) -> None:
     (run / "evaluations").mkdir()
     metrics = {

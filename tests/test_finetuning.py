@@ -57,8 +57,8 @@ def job_of(corpus: Corpus, plan: Finetuning, out: Path) -> FinetuneJob:
 
 
 def scripted(values: list[float]) -> Callable[[Retrieval, TaskModel], dict[str, float]]:
-    """A validation that gives these values one after another."""
-    left = iter(values)
+    """A validation that gives these values one after another, and before the first step 0.1."""
+    left = iter([0.1, *values])
     return lambda task, model: {"recall_mean": next(left)}
 
 
@@ -71,7 +71,7 @@ def test_a_finetuned_runs_card_says_what_it_was_made_of(finished: Path) -> None:
 
 def test_a_finetuned_run_has_a_runs_files_and_its_task(finished: Path) -> None:
     wanted = {"config.json", "model.safetensors", "tokenizer.json", "extractor.json", "training.jsonl", "report.html"}
-    wanted |= {"README.md", "checkpoints", "task.json", "examples.json", "best", "hard-negatives"}
+    wanted |= {"README.md", "checkpoints", "task.json", "before.json", "examples.json", "best", "hard-negatives"}
     assert {path.name for path in finished.iterdir()} == wanted
     known = json.loads((finished / "task.json").read_text())
     assert (known["task"], known["options"]["hard_negatives"], known["max_regions"]) == ("retrieval", 1, 36)
@@ -108,6 +108,7 @@ def test_an_earlier_validation_may_be_the_best(
     monkeypatch.setattr(Retrieval, "validate", scripted([0.2, 0.6, 0.6, 0.5]))
     found = done(corpus, start, tmp_path / "run", small_plan(4))
     assert (found.best_step, found.validation) == (24, {"recall_mean": 0.6})
+    assert found.before == {"recall_mean": 0.1}
     assert {path.name for path in (tmp_path / "run" / "best").iterdir()} == {
         "step-00000012.safetensors", "step-00000024.safetensors"
     }  # fmt: skip

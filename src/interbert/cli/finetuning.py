@@ -123,11 +123,16 @@ def finetune(
 def _lines(out: Path, finished: Any) -> list[str]:
     summary = finished.summary
     begun = "" if summary.resumed_from is None else f", gone on from step {summary.resumed_from:,}"
-    numbers = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in finished.validation.items())
+    before, numbers = _figures(finished.before), _figures(finished.validation)
     return [
         f"{out}: {summary.steps:,} steps, {summary.seconds / 60:.1f} minutes{begun}",
+        *([f"validation, before: {before}"] if before else []),
         *([f"best validation, at step {finished.best_step:,}: {numbers}"] if numbers else []),
     ]
+
+
+def _figures(found: dict[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in found.items())
 
 
 def _seed_lines(out: Path, found: dict[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ from interbert.training.report import Picture, Shown, Table, write_report
 
 TASK_FILE, HEAD_FILE, EXAMPLES_FILE = "task.json", "head.safetensors", "examples.json"
 SEEDS_FILE = "seeds.json"  # of a folder that holds the runs of several seeds
+BEFORE_FILE = "before.json"  # figures of the validation before the first step, of a task without a head of its own
 COUNTED = (  # of what an evaluation counts, what its report shows below the figures
     *("captions", "pictures", "questions", "choices", "examples"),
     *("left_out", "stand_ins", "unlinked", "cut", "cut_answers"),
@@ -36,6 +37,12 @@ def read_task(run: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or "task" not in found:
         raise InterbertError(f"'{run / TASK_FILE}' does not describe a task; finetune again")
     return found
+
+
+def read_before(run: Path) -> dict[str, float]:
+    """The validation before the first step; empty where there was none."""
+    file = run / BEFORE_FILE
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def with_head(backbone: InterBert, task: Task, run: Path) -> TaskModel:
@@ -82,6 +89,8 @@ def write_task_report(run: Path, published: Mapping[str, Mapping[str, float]]) -
     columns: dict[str, Mapping[str, Any]] = {}
     counts: dict[str, Mapping[str, Any]] = {}
     known = read_task(run)
+    if before := read_before(run):
+        columns["validation, before finetuning"] = before
     if validation := known.get("validation"):
         columns["validation, while training"] = validation
     for file in sorted((run / "evaluations").glob("*.json")):

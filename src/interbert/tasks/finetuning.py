@@ -28,10 +28,12 @@ from interbert.model.pretrained import NOT_STATED
 from interbert.pretraining.batches import epoch_plan
 from interbert.pretraining.card import about_finetuning
 from interbert.tasks.finetuned import (
+    BEFORE_FILE,
     HEAD_FILE,
     SEEDS_FILE,
     TASK_FILE,
     measuring,
+    read_before,
     with_head,
     write_examples,
     write_task_report,
@@ -78,11 +80,15 @@ class Finetuning:
 
 @dataclass(frozen=True)
 class Finished:
-    """How a finetuning ended. best_step: of the validation whose weights the run has; None where there was none."""
+    """How a finetuning ended. best_step: of the validation whose weights the run has; None where there was none.
+
+    before: the validation of the start, of a task without a head of its own, else empty.
+    """
 
     summary: Summary
     best_step: int | None
     validation: dict[str, float]
+    before: dict[str, float]
 
 
 class FinetuneJob:
@@ -137,6 +143,8 @@ class FinetuneJob:
         if self.parallel.from_leader(self.parallel.leads and self._had_enough()):
             log.info("no gain in %d validations: stopped at step %d", self.plan.early_stop, step)
             return False
+        if step == 0 and model.head is None:
+            self._measure_the_start(model)
         self.task.begin_epoch(model, step // self.steps_per_epoch, self.parallel, give_way)
         return True
 
@@ -170,6 +178,12 @@ class FinetuneJob:
         """(step, metric) of every validation that the run's log has."""
         journal = self.out / "training.jsonl"
         return metric_of(read_journal(journal), self.task.metric) if journal.is_file() else []
+
+    def _measure_the_start(self, model: TaskModel) -> None:
+        """The figures of a model that has the task's head already: what finetuning has to beat."""
+        found = self.task.validate(model)
+        if self.parallel.leads:
+            write_json(self.out / BEFORE_FILE, found)
 
     def _best(self) -> tuple[int, float] | None:
         return best_of(self.validations())
@@ -259,7 +273,7 @@ def finetune(
             task_kind(name).carry_over(Path(start), out)
             about = about_finetuning(plan, start, begun.extractor, summary, best, found)
             _show(out, plan, task, about, joined.device)
-    return Finished(summary, best, found)
+    return Finished(summary, best, found, read_before(out))
 
 
 def _refuse_another_run(out: Path, start: str) -> None:
