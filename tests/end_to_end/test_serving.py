@@ -166,8 +166,8 @@ def test_products_come_while_others_are_scored_and_who_leaves_then_is_not_waited
     index: Path, tmp_path: Path
 ) -> None:
     with slow(index, tmp_path / "go", free=1) as (_, address):
-        lines = {"Accept": "application/x-ndjson"}
-        with httpx2.stream("POST", address + "recall", json=ASKED, headers=lines, timeout=PATIENCE) as answer:
+        asked, lines = ASKED | {"topic": "a dog nobody asked for"}, {"Accept": "application/x-ndjson"}
+        with httpx2.stream("POST", address + "recall", json=asked, headers=lines, timeout=PATIENCE) as answer:
             first = json.loads(next(answer.iter_lines()))
             assert (first["scored"], first["total"], len(first["items"])) == (4, 12, 4)
         until(lambda: metric(address, 'interbert_left_total{why="client"}') == 1)
