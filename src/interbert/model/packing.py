@@ -44,13 +44,14 @@ class Packed:
 
     def groups(self, query: Tensor, key: Tensor, value: Tensor, wanted: int | None = None) -> list[Group]:
         """Rows apart, neighbours that are equally long together. query: of the first `wanted` positions alone."""
-        groups: list[Group] = []
-        asked = read = 0
-        for (length, kept), count in self._runs(wanted):
-            to_ask, to_read = slice(asked, asked + count * kept), slice(read, read + count * length)
-            groups.append((_apart(query[to_ask], count), _apart(key[to_read], count), _apart(value[to_read], count)))
-            asked, read = to_ask.stop, to_read.stop
-        return groups
+        runs = self._runs(wanted)
+        asked = [kept * count for (_, kept), count in runs]
+        read = [length * count for (length, _), count in runs]
+        parts = zip(torch.split(query, asked), torch.split(key, read), torch.split(value, read), strict=True)
+        return [
+            (_apart(one, count), _apart(two, count), _apart(three, count))
+            for (one, two, three), (_, count) in zip(parts, runs, strict=True)
+        ]
 
     def _runs(self, wanted: int | None) -> list[tuple[tuple[int, int], int]]:
         pairs = zip(self.valid.sum(1).tolist(), self.valid[:, :wanted].sum(1).tolist(), strict=True)
