@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -227,11 +226,12 @@ def pretrain(
         screen.show(asdict(plan), to_toml(plan).splitlines())
         return
     from interbert.pretraining.run import pretrain as pretrain_corpora
+    from interbert.training.parallel import is_first_process
 
     summary = pretrain_corpora(
         list(corpora), out, plan, init=init, progress=screen.progress, parallel=parallel, licence=licence
     )
-    if os.environ.get("RANK", "0") != "0":  # of torchrun's processes, the first says it
+    if not is_first_process():
         return
     numbers = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in summary.validation.items())
     begun = "" if summary.resumed_from is None else f", gone on from step {summary.resumed_from:,}"

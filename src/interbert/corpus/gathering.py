@@ -110,6 +110,9 @@ class Gathering(ABC):
             self.report.note("texts with characters that were not readable, now U+FFFD", 1, text)
         return text
 
+    def _spool(self, text: str, file: BinaryIO) -> None:
+        self.ends.append(self.ends[-1] + file.write(text.encode()))
+
     def _category(self, caption: Caption) -> int:
         """The number of a caption's category; -1 where it has none."""
         return self.categories.setdefault(caption.category, len(self.categories)) if caption.category else -1
@@ -161,10 +164,8 @@ class OfPictures(Gathering):
             self.report.note("captions of a picture that the source puts into two splits", 1, caption.image)
         self.splits[at] = split if old == NO_SPLIT_YET else max(old, split)
         self._note_category(at, caption)
-        data = text.encode()
-        file.write(data)
+        self._spool(text, file)
         self.of_picture.append(at)
-        self.ends.append(self.ends[-1] + len(data))
 
     def _note_category(self, at: int, caption: Caption) -> None:
         number = self._category(caption)

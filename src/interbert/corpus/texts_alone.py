@@ -42,6 +42,7 @@ class OfTexts(Gathering):
         report.pictures = {}
         self._at: dict[int, int] = {}  # hash of a text -> its item
         self._names: list[str] = []
+        self._hashes = array("Q")
         self._splits, self._categories = array("B"), array("i")
         self._left_out = {
             hash_of(corpus.text(int(text)))
@@ -71,18 +72,21 @@ class OfTexts(Gathering):
             self._splits[at] = max(self._splits[at], split)
             self._dropped("it says the same as an earlier one", caption)
             return
-        data = text.encode()
-        file.write(data)
-        self.ends.append(self.ends[-1] + len(data))
+        self._spool(text, file)
+        self._hashes.append(number)
         self._names.append(caption.id)
         self._splits.append(split)
         self._categories.append(self._category(caption))
 
     def item(self, at: int) -> tuple[str, dict[str, int]]:
         """See `Gathering.item`. The hash is the text's, so that several corpora know what the others hold out."""
-        hashes = {"image_hash": hash_of(self._text_at(at)) & _POSITIVE or 1}
-        counts = {"split": self._splits[at], "region_counts": 0, "mirrored_counts": 0}
-        return self._names[at], {**hashes, **counts, "category": self._categories[at]}
+        return self._names[at], {
+            "split": self._splits[at],
+            "image_hash": self._hashes[at] & _POSITIVE or 1,
+            "region_counts": 0,
+            "mirrored_counts": 0,
+            "category": self._categories[at],
+        }
 
     def texts(self) -> Iterator[tuple[int, str]]:
         """See `Gathering.texts`."""
@@ -92,8 +96,3 @@ class OfTexts(Gathering):
 
     def count_unused(self, kept: NDArray[np.bool_]) -> None:
         """Nothing: what became of a text was counted with its caption."""
-
-    def _text_at(self, at: int) -> str:
-        with open(self.spool, "rb") as file:
-            file.seek(self.ends[at])
-            return file.read(self.ends[at + 1] - self.ends[at]).decode()

@@ -24,6 +24,7 @@ class Packed:
         sequence, self.position = valid[order].nonzero(as_tuple=True)  # int64 [N]
         self.place = order[sequence] * valid.shape[1] + self.position  # of a row in [B * S]
         self.valid = valid[order]
+        self.lengths: list[int] = self.valid.sum(1).tolist()
 
     def pack(self, states: Tensor) -> Tensor:
         """[B, S, H] to [N, H]."""
@@ -54,8 +55,8 @@ class Packed:
         ]
 
     def _runs(self, wanted: int | None) -> list[tuple[tuple[int, int], int]]:
-        pairs = zip(self.valid.sum(1).tolist(), self.valid[:, :wanted].sum(1).tolist(), strict=True)
-        return [(lengths, len(list(run))) for lengths, run in groupby(pairs)]
+        kept = self.lengths if wanted is None else self.valid[:, :wanted].sum(1).tolist()
+        return [(lengths, len(list(run))) for lengths, run in groupby(zip(self.lengths, kept, strict=True))]
 
 
 def _apart(rows: Tensor, count: int) -> Tensor:
