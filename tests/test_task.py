@@ -62,3 +62,20 @@ def test_every_task_of_the_table_is_there_with_what_the_protocol_names(name: str
 def test_a_task_that_does_not_exist_is_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="there is no task 'colla'; did you mean 'cola'"):
         task_kind("colla")
+
+
+def test_a_gain_is_paired_row_by_row() -> None:
+    rows = np.array([1.0, 0.0] * 20)
+    ours, same = measured(rows + 1), measured(rows)
+    ours.set_gain(same)
+    assert ours["gain"]["interval"] == pytest.approx((1.0, 1.0))  # each interval alone is wide
+    assert same["interval"][1] - same["interval"][0] > 0.2
+
+
+def test_a_gain_of_a_statistic_over_several_columns() -> None:
+    def ratio(drawn: Any) -> float:
+        return float(drawn[:, 0].sum() / drawn[:, 1].sum())
+
+    ours = measured([[2, 2], [1, 2]], ratio)
+    ours.set_gain(measured([[1, 2], [0, 2]], ratio))
+    assert ours["gain"]["value"] == 0.5

@@ -110,3 +110,34 @@ def test_a_task_with_a_head_of_its_own_has_no_zero_shot(corpus: Corpus, run: Pat
     (run / "task.json").unlink()
     with pytest.raises(UsageError, match="cola has a head of its own, which only finetuning gives"):
         evaluate_task("cola", tmp_path / "CoLA", Asked(run), zero_shot=True)
+
+
+def test_a_run_gains_over_the_pretrained_one_that_it_is_set_against(corpus: Corpus, run: Path, tmp_path: Path) -> None:
+    pretrained = tiny_run(tmp_path / "pretrained", corpus)
+    found = evaluated(corpus, run, against=pretrained)
+    zero_shot = found["against"]
+    assert (zero_shot["run"], zero_shot["zero_shot"]) == (str(pretrained), True)
+    for name, figure in found["metrics"].items():
+        assert figure["gain"]["value"] == pytest.approx(figure["value"] - zero_shot["metrics"][name]["value"])
+    assert any(figure["gain"]["value"] for figure in found["metrics"].values())  # three regions are not all
+    assert "and its gain over pretrained zero-shot" in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_gains_nothing_over_itself(corpus: Corpus, run: Path) -> None:
+    for figure in evaluated(corpus, run, against=run)["metrics"].values():
+        assert figure["gain"] == {"value": 0.0, "interval": (0.0, 0.0)}
+
+
+def test_runs_that_read_other_examples_are_not_compared(corpus: Corpus, run: Path, tmp_path: Path) -> None:
+    other = tiny_run(tmp_path / "other", corpus)
+    write_json(other / "task.json", {"task": "retrieval", "options": {}, "min_regions": 4, "max_regions": 9})
+    with pytest.raises(UsageError, match="not measured on the same examples; .* give --regions MIN:MAX here"):
+        evaluated(corpus, run, against=other)
+    assert evaluated(corpus, run, against=other, regions=(1, 9))["against"]["zero_shot"] is False
+
+
+def test_what_cannot_be_compared_is_said_before_anything_is_measured(corpus: Corpus, run: Path, tmp_path: Path) -> None:
+    write_json(tiny_run(tmp_path / "other", corpus) / "task.json", {"task": "cola"})
+    with pytest.raises(InterbertError, match="was finetuned for cola, not for retrieval"):
+        evaluated(corpus, run, against=tmp_path / "other")
+    assert not (run / "scores").exists()

@@ -64,6 +64,17 @@ def test_finetuned_is_better_than_zero_shot_and_that_than_chance(
     assert chance < low <= finetuned["recall_at_1"]["value"] <= high <= 1
 
 
+def test_what_finetuning_gained_is_said_with_its_interval(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ask = ["evaluate", "retrieval", place / "corpus", "--from", place / "fine", "--against", place / "run"]
+    low, _ = answer(capsys, *ask, "--processes", 1)["metrics"]["recall_at_1"]["gain"]["interval"]
+    assert low > 0
+    assert cli.run(list(map(str, ask))) == 0
+    said = capsys.readouterr().out
+    assert "recall at 1 " in said
+    assert ", gained +" in said
+    assert f"gained over '{place / 'run'}' zero-shot, with the paired 95 % interval" in said
+
+
 def test_the_report_shows_the_paper_beside_ours_and_examples(place: Path) -> None:
     text = (place / "fine" / "report.html").read_text(encoding="utf-8")
     assert "InterBERT (paper)" in text
@@ -102,6 +113,17 @@ def test_several_seeds_are_evaluated_together(place: Path, capsys: pytest.Captur
     found = answer(capsys, "evaluate", "retrieval", corpus, "--from", out, "--processes", 1)
     values = [one["metrics"]["recall_at_5"]["value"] for one in found["runs"]]
     assert found["metrics"]["recall_at_5"]["mean"] == pytest.approx(sum(values) / 2)
+    ask = ["evaluate", "retrieval", corpus, "--from", out, "--processes", 1, "--against"]
+    assert answer(capsys, *ask, out)["metrics"]["recall_at_5_gain"]["values"] == [0, 0]  # seed by seed
+    assert answer(capsys, *ask, place / "fine")["metrics"]["recall_at_5_gain"]["mean"] < 0  # each over the same one
+
+
+def test_runs_of_several_seeds_are_set_against_as_many(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "two").mkdir()
+    (place / "two" / "seeds.json").write_text('{"runs": ["seed-0", "seed-1"]}')
+    ask = ["evaluate", "retrieval", place / "corpus", "--from", place / "fine", "--against", place / "two"]
+    assert cli.run(list(map(str, ask))) == 2
+    assert "got a folder of 2 runs for 1 of --from; give one run" in capsys.readouterr().err
 
 
 def test_regions_may_be_asked_for_and_what_has_too_few_gives_exit_status_3(
@@ -141,6 +163,7 @@ def test_a_setting_of_an_evaluation_may_be_called_as_finetune_calls_it(
         ("vqa", ["--queries", "3"], "--queries: vqa has no use for it, only pretraining, retrieval"),
         ("cola", ["--store", "regions"], "--store: cola has no use for it, only vqa, vcr"),
         ("retrieval", ["--set", "pool=30"], "--set: retrieval has no use for it, only products"),
+        ("pretraining", ["--against", "run"], "--against: pretraining has no use for it, only retrieval"),
         ("vcr", ["--revision", "main"], "--revision: vcr has no use for it, only pretraining"),
     ],
 )

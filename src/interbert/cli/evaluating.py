@@ -30,6 +30,7 @@ WITH = {  # the tasks that an option is for
     "--processes": (PRETRAINING, *RANKING),
     "--parts": (PRETRAINING, *RANKING),
     "--set": ("products",),
+    "--against": TASKS,
 }
 NAMES = {"--set": "pairs"}  # of parameters that are not called as their option
 
@@ -39,6 +40,7 @@ NAMES = {"--set": "pairs"}  # of parameters that are not called as their option
     examples=(
         "interbert evaluate pretraining demo/corpus --from demo/run --split validation",
         "interbert evaluate retrieval corpus --from runs/mine --zero-shot --json",
+        "interbert evaluate retrieval corpus --from runs/retrieval --against runs/mine",
         "interbert evaluate retrieval corpus --from runs/retrieval --regions 90:100 --processes 8",
         "interbert evaluate products shoes --from runs/shoes --set pool=30 --set pool_from=category",
         "interbert evaluate prefilter corpus --from runs/prefilter --queries 200",
@@ -51,6 +53,7 @@ NAMES = {"--set": "pairs"}  # of parameters that are not called as their option
 @click.option("--revision", help="Of an id on the hub.")
 @click.option("--split", default="test", show_default=True, help="Which part of DATA: train, validation or test.")
 @click.option("--zero-shot", is_flag=True, help="retrieval, products: with the matching head of a pretrained run.")
+@click.option("--against", type=FOLDER, help="Another run; how much is gained over it, example by example.")
 @click.option("--submission", type=click.Path(path_type=Path), help="Write the task's official file of answers.")
 @store_option
 @regions_option
@@ -70,6 +73,7 @@ def evaluate(
     revision: str | None,
     split: str,
     zero_shot: bool,
+    against: Path | None,
     submission: Path | None,
     store: Path | None,
     regions: tuple[int, int | None] | None,
@@ -104,7 +108,7 @@ def evaluate(
     )
     if task == PRETRAINING:
         return _evaluate_pretraining(screen, data, run, revision, asked)
-    return _evaluate_task(screen, task, data, asked, zero_shot, store, regions, pairs)
+    return _evaluate_task(screen, task, data, asked, zero_shot, against, store, regions, pairs)
 
 
 def _refuse_options_of_other_tasks(task: str) -> None:
@@ -122,6 +126,7 @@ def _evaluate_task(
     data: Path,
     asked: Asked,
     zero_shot: bool,
+    against: Path | None,
     store: Path | None,
     regions: tuple[int, int | None] | None,
     pairs: tuple[str, ...],
@@ -133,13 +138,22 @@ def _evaluate_task(
     folders = runs_of(asked.run)
     if folders is not None and (asked.submission is not None or asked.parts is not None):
         raise UsageError(f"--submission, --parts: '{asked.run}' has {len(folders)} runs; give one of them")
+    others: list[Path | None] = [against]
+    if against is not None:
+        others = [*(runs_of(against) or [against])]
+    folders, alone = folders or [asked.run], folders is None
+    if len(others) not in (1, len(folders)):
+        raise UsageError(f"--against: got a folder of {len(others)} runs for {len(folders)} of --from; give one run")
     settings = {name.removeprefix("options."): value for name, value in read_pairs(pairs).items()}  # as finetune has it
     given: dict[str, Any] = {"zero_shot": zero_shot, "store": store, "regions": regions, "settings": settings}
-    found = [evaluate_task(task, data, replace(asked, run=folder), **given) for folder in folders or [asked.run]]
-    if folders is None:
-        screen.show(found[0], _figure_lines(found[0]["metrics"]))
+    found = [
+        evaluate_task(task, data, replace(asked, run=folder), against=other, **given)
+        for folder, other in zip(folders, others * (len(folders) // len(others)), strict=True)
+    ]
+    if alone:
+        screen.show(found[0], _figure_lines(found[0]))
     else:
-        spread = together([{name: one["value"] for name, one in of["metrics"].items()} for of in found])
+        spread = together([_values(of["metrics"]) for of in found])
         screen.show({"task": task, "run": str(asked.run), "metrics": spread, "runs": found}, spread_lines(spread))
     if left_out := max(int(one.get("left_out", 0)) for one in found):
         screen.say(f"{left_out:,} left out{_reasons(found[0])}")
@@ -165,14 +179,28 @@ def _evaluate_pretraining(screen: Screen, data: Path, run: str, revision: str | 
     return 0
 
 
-def _figure_lines(metrics: dict[str, dict[str, Any]]) -> list[str]:
+def _values(metrics: dict[str, dict[str, Any]]) -> dict[str, float | None]:
+    """The bare numbers of a run's figures and gains."""
+    gains = {f"{name}_gain": one["gain"]["value"] for name, one in metrics.items() if "gain" in one}
+    return {name: one["value"] for name, one in metrics.items()} | gains
+
+
+def _figure_lines(found: dict[str, Any]) -> list[str]:
+    from interbert.tasks.finetuned import gained
+
+    metrics, other = found["metrics"], found.get("against")
     width = max(map(len, metrics), default=0)
-    return [
+    lines = [
         f"{name.replace('_', ' '):<{width}}  "
         + ("not measured" if one["value"] is None else _shown(one))
+        + (f", gained {gained(one['gain'])}" if "gain" in one else "")
         + ("" if one.get("chance") is None else f", by chance {one['chance']:.3f}")
         for name, one in metrics.items()
     ]
+    if other is not None:
+        how = " zero-shot" if other["zero_shot"] else ""
+        lines.append(f"gained over '{other['run']}'{how}, with the paired 95 % interval")
+    return lines
 
 
 def _reasons(found: dict[str, Any]) -> str:

@@ -251,7 +251,7 @@ def evaluate_pretraining(model: InterBert, pool: Pool) -> dict[str, Any]:
     return {
         "words": word_gain(model, pool, Stage("msm", "none")),
         "hidden": _hidden(model, pool),
-        "matching_accuracy": measured(right) | {"pairs": len(right)},
+        "matching_accuracy": measured(right, pairs=len(right)),
         "retrieval_alone": alone_recall(model, pool),
     }
 

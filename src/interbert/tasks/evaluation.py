@@ -17,9 +17,9 @@ from interbert.errors import InterbertError, UsageError
 from interbert.files import write_json
 from interbert.model.interbert import InterBert
 from interbert.settings import changed, flat
-from interbert.tasks.finetuned import TASK_FILE, measuring, read_task, with_head, write_task_report
+from interbert.tasks.finetuned import HEAD_FILE, TASK_FILE, measuring, read_task, with_head, write_task_report
 from interbert.tasks.table import task_kind
-from interbert.tasks.task import Asked, Given, Task
+from interbert.tasks.task import Asked, Given, Measured, Task
 from interbert.text.tokenizer import Tokenizer
 from interbert.training.precision import chosen_precision
 from interbert.vision.provenance import ExtractorInfo
@@ -28,28 +28,55 @@ log = logging.getLogger(__name__)
 
 
 def evaluate_task(
-    name: str,
-    data: Path,
-    asked: Asked,
-    *,
-    zero_shot: bool = False,
-    store: Path | None = None,
-    regions: tuple[int, int | None] | None = None,
-    settings: Mapping[str, Any] | None = None,
+    name: str, data: Path, asked: Asked, *, zero_shot: bool = False, against: Path | None = None, **given: Any
 ) -> dict[str, Any]:
     """What `Task.evaluate` of the run `asked.run` gives, with what was asked. asked.precision may be "auto" too.
 
-    regions: (min, max) of a picture's; None: as finetuned, zero-shot all.  settings: options of the task that are to
-    be other than the run was finetuned with.
-    Raises UsageError where a task without a pretrained head is asked zero-shot, InterbertError where the run was not
-    finetuned for the task.
+    against: another run, measured on the same examples, zero-shot if it has not learned the task; each figure then has
+    its "gain" over that run's.  given: `store`, a region store, for data that name pictures; `regions`, (min, max) of a
+    picture's, None: as finetuned, zero-shot all; `settings`, options of the task that are to be other than the run was
+    finetuned with.
+    Raises UsageError where a task without a pretrained head is asked zero-shot or the two runs read other examples,
+    InterbertError where the run was not finetuned for the task.
     """
+    if against is not None:
+        untaught = not (asked.run / HEAD_FILE).is_file() and _task_of(against) in {None, "prefilter"} - {name}
+        _known(name, against, untaught)  # before anything is measured
+    task, found = _measured(name, data, asked, zero_shot, **given)
+    if against is not None:
+        there = replace(asked, run=against, submission=None)
+        found |= _gains(found, evaluate_task(name, data, there, zero_shot=untaught, **given))
+    _keep(asked.run, task, found)
+    return found
+
+
+def _gains(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """Our figures with their gains, and what they are over."""
+    metrics: dict[str, Measured] = ours["metrics"]
+    others: dict[str, Measured] = theirs["metrics"]
+    both = [one for one in metrics if one in others and metrics[one].count]
+    if ours["min_regions"] != theirs["min_regions"] or any(metrics[one].count != others[one].count for one in both):
+        raise UsageError(
+            f"--against: '{ours['run']}' and '{theirs['run']}' were not measured on the same examples; were they "
+            "finetuned with other --regions? give --regions MIN:MAX here, for both"
+        )
+    for one in both:
+        metrics[one].set_gain(others[one])
+    return {"against": {one: theirs[one] for one in ("run", "zero_shot", "metrics")}}
+
+
+def _measured(
+    name: str,
+    data: Path,
+    asked: Asked,
+    zero_shot: bool,
+    *,
+    store: Path | None = None,
+    regions: tuple[int, int | None] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> tuple[Task, dict[str, Any]]:
     run = asked.run
-    if not (run / "config.json").is_file():
-        raise UsageError(f"--from: got '{run}', wanted the folder of a run; it has no config.json")
-    if zero_shot:
-        _refuse_finetuned(run)
-    known = {} if zero_shot else _finetuned_for(name, run)
+    known = _known(name, run, zero_shot)
     backbone = InterBert.from_pretrained(run)
     least, most = regions or (known.get("min_regions", 1), known.get("max_regions"))
     given = Given(
@@ -77,30 +104,35 @@ def evaluate_task(
     with measuring(asked.precision, device):
         found = task.evaluate(model, asked)
     said = {"task": name, "run": str(run), "split": asked.split, "zero_shot": zero_shot, "precision": asked.precision}
-    said |= {"trained_on": True} if seen else {}
-    _keep(run, task, said | found)
-    return said | found
+    said |= {"min_regions": least} | ({"trained_on": True} if seen else {})
+    return task, said | found
 
 
-def _refuse_finetuned(run: Path) -> None:
-    """A prefilter leaves the matching head as it was; any other task does not."""
-    if (run / TASK_FILE).is_file() and (task := read_task(run)["task"]) != "prefilter":
+def _known(name: str, run: Path, zero_shot: bool) -> dict[str, Any]:
+    """What `task.json` of a run says that was finetuned for the task; zero-shot nothing."""
+    if not (run / "config.json").is_file():
+        raise UsageError(f"got '{run}', wanted the folder of a run; it has no config.json")
+    task = _task_of(run)
+    if zero_shot and task not in (None, "prefilter"):  # which leaves the matching head as it was
         raise UsageError(
             f"--zero-shot: '{run}' was finetuned for {task}; give the pretrained run that it began with, or leave "
             "--zero-shot out"
         )
-
-
-def _finetuned_for(name: str, run: Path) -> dict[str, Any]:
-    if not (run / TASK_FILE).is_file():
+    if zero_shot:
+        return {}
+    if task is None:
         raise InterbertError(
             f"run '{run}' was not finetuned: finetune it with  interbert finetune {name} DATA --from {run} --out OUT  "
             "or, for retrieval and products, give --zero-shot"
         )
-    known = read_task(run)
-    if known["task"] != name:
-        raise InterbertError(f"run '{run}' was finetuned for {known['task']}, not for {name}")
-    return known
+    if task != name:
+        raise InterbertError(f"run '{run}' was finetuned for {task}, not for {name}")
+    return read_task(run)
+
+
+def _task_of(run: Path) -> str | None:
+    """What a run was finetuned for; None where it was not."""
+    return str(read_task(run)["task"]) if (run / TASK_FILE).is_file() else None
 
 
 def _keep(run: Path, task: Task, found: dict[str, Any]) -> None:

@@ -96,6 +96,8 @@ def write_task_report(run: Path, published: Mapping[str, Mapping[str, float]]) -
     for file in sorted((run / "evaluations").glob("*.json")):
         found = json.loads(file.read_text(encoding="utf-8"))
         column = found["split"] + (", zero-shot" if found["zero_shot"] else "")
+        if other := found.get("against"):
+            column += f", and its gain over {Path(other['run']).name}" + (" zero-shot" if other["zero_shot"] else "")
         columns[column], counts[column] = found["metrics"], found
     columns |= published
     metrics = list(dict.fromkeys(name for column in columns.values() for name in column))
@@ -114,7 +116,7 @@ def _count(number: int | None) -> str:
 
 
 def _cell(figure: Any) -> str:
-    """A number, or a figure, its interval and what chance gives, a line each; nothing for what was not measured.
+    """A number, or a figure, its interval, its gain and what chance gives, a line each; nothing if not measured.
 
     >>> _cell({"value": 0.5, "interval": [0.4, 0.6], "chance": 0.25}).split("\\n")
     ['0.500', '0.400 to 0.600', 'by chance 0.250']
@@ -126,6 +128,19 @@ def _cell(figure: Any) -> str:
     if figure["value"] is None:
         return ""
     low, high = figure["interval"]
-    chance = figure.get("chance")
     lines = [f"{figure['value']:.3f}", f"{low:.3f} to {high:.3f}"]
-    return "\n".join([*lines, *([] if chance is None else [f"by chance {chance:.3f}"])])
+    if gain := figure.get("gain"):
+        lines.append(gained(gain))
+    if (chance := figure.get("chance")) is not None:
+        lines.append(f"by chance {chance:.3f}")
+    return "\n".join(lines)
+
+
+def gained(gain: Mapping[str, Any]) -> str:
+    """A difference of two figures and its interval, with signs.
+
+    >>> gained({"value": 0.1, "interval": (-0.05, 0.25)})
+    '+0.100 (-0.050 to +0.250)'
+    """
+    low, high = gain["interval"]
+    return f"{gain['value']:+.3f} ({low:+.3f} to {high:+.3f})"

@@ -32,7 +32,7 @@ from interbert.pretraining.batches import Belonging
 from interbert.pretraining.objectives import alone_loss
 from interbert.tasks.ranking import Pairs, ranks_of, score_pairs
 from interbert.tasks.retrieval import corpus_of, images_ranked, queries_of
-from interbert.tasks.task import Asked, Given, Task, TaskModel, measured
+from interbert.tasks.task import Asked, Given, Measured, Task, TaskModel, measured
 from interbert.tasks.teacher import Lesson, Reader, begin_folder, weights_digest
 from interbert.training.parallel import Parallel
 from interbert.training.precision import autocast
@@ -229,7 +229,7 @@ class Prefilter(Task):
 
     def _figures(
         self, places: NDArray[np.int64], owner: NDArray[Any], pictures: int, ending: str
-    ) -> dict[str, dict[str, Any]]:
+    ) -> dict[str, Measured]:
         """places: int64 [N, answers], of the exact best by vectors alone, from 0.  owner: [N], pictures."""
         _, of = np.unique(owner, return_inverse=True)
         asked = np.bincount(of).astype(np.float64)

@@ -26,7 +26,7 @@ from interbert.metrics import average_precision, chance_of_recall, precision_at,
 from interbert.tasks.negatives import Negatives, draws
 from interbert.tasks.ranking import CUTS, Pairs, score_pairs
 from interbert.tasks.retrieval import Retrieval, RetrievalOptions
-from interbert.tasks.task import Asked, Given, TaskModel, measured
+from interbert.tasks.task import Asked, Given, Measured, TaskModel, measured
 
 FIRST = 5  # of P@5
 
@@ -156,7 +156,7 @@ def _chances(relevant: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
     return found | {"precision_at_5_chance": right / pool * min(1, pool / FIRST), "relevant": right}
 
 
-def _mean_of(values: NDArray[np.float64], groups: NDArray[Any]) -> dict[str, Any]:
+def _mean_of(values: NDArray[np.float64], groups: NDArray[Any]) -> Measured:
     """The mean, and its interval by drawing whole groups. groups: [N], equal for what is drawn together."""
     _, of = np.unique(groups, return_inverse=True)
     rows = np.stack([np.bincount(of, values), np.bincount(of)], 1)

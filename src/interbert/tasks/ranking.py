@@ -32,7 +32,7 @@ from interbert.files import sha256_of, whole_file, write_json
 from interbert.model.interbert import InterBert
 from interbert.model.matching import margins
 from interbert.pretraining.batches import AnyCorpus, Belonging
-from interbert.tasks.task import best_regions, measured
+from interbert.tasks.task import Measured, best_regions, measured
 from interbert.training.inference import ready, scoring
 from interbert.workers import begin_worker, threads
 
@@ -258,11 +258,11 @@ def ranks_of(scores: Scores, belonging: Belonging, keep: int = 3) -> Ranks:
     return Ranks(of_text, of_image, best)
 
 
-def of_ranks(found: NDArray[np.int64], owner: NDArray[Any]) -> dict[str, dict[str, Any]]:
+def of_ranks(found: NDArray[np.int64], owner: NDArray[Any]) -> dict[str, Measured]:
     """R@1, R@5, R@10 and the median rank with their intervals. owner: [N], equal where queries are drawn together."""
     _, of = np.unique(owner, return_inverse=True)
     asked = np.bincount(of).astype(np.float64)
-    figures = {}
+    figures: dict[str, Measured] = {}
     for k in CUTS:
         hits = np.bincount(of, found <= k)
         figures[f"recall_at_{k}"] = measured(np.stack([hits, asked], 1), _ratio)

@@ -29,7 +29,7 @@ from interbert.pretraining.objectives import matching_loss
 from interbert.tasks.mining import Mined, mine
 from interbert.tasks.negatives import Negatives
 from interbert.tasks.ranking import CUTS, Pairs, Ranks, margins_of, of_ranks, ranks_of, score_pairs
-from interbert.tasks.task import Asked, ChoiceBatch, Given, Task, TaskModel, choice_loss
+from interbert.tasks.task import Asked, ChoiceBatch, Given, Measured, Task, TaskModel, choice_loss
 from interbert.training.parallel import Parallel
 from interbert.training.report import Picture, Shown, picture_file
 
@@ -235,7 +235,7 @@ class Retrieval(Task):
             texts = queries_of(texts, self.corpus.images_of[texts], asked.queries, generator_for(asked.seed, "queries"))
         return texts, images, left_out
 
-    def _figures(self, found: Ranks, texts: NDArray[np.int64], images: NDArray[np.int64]) -> dict[str, dict[str, Any]]:
+    def _figures(self, found: Ranks, texts: NDArray[np.int64], images: NDArray[np.int64]) -> dict[str, Measured]:
         owner = self.corpus.images_of[texts]
         figures = of_ranks(found.texts, owner)
         asked = found.images > 0

@@ -200,9 +200,42 @@ def mean(rows: NDArray[np.float64]) -> float:
     return float(rows.mean())
 
 
-def measured(rows: Any, statistic: Callable[[NDArray[np.float64]], float] = mean) -> dict[str, Any]:
-    """A figure and its 95 % bootstrap interval. rows: [N, ...], resampled by row; of no rows both are None."""
-    values = np.asarray(rows, np.float64)
-    if not len(values):
-        return {"value": None, "interval": None}
-    return {"value": statistic(values), "interval": bootstrap_interval(values, statistic)}
+class Measured(dict[str, Any]):
+    """A figure as JSON holds it, {"value", "interval", …}, which remembers the rows that it was computed from."""
+
+    def __init__(self, rows: NDArray[np.float64], statistic: Callable[[NDArray[np.float64]], float]) -> None:
+        known = len(rows) > 0
+        super().__init__(
+            value=statistic(rows) if known else None, interval=bootstrap_interval(rows, statistic) if known else None
+        )
+        self.rows, self.statistic = rows, statistic
+
+    @property
+    def count(self) -> int:
+        """Of how many rows it is."""
+        return len(self.rows)
+
+    def set_gain(self, other: Measured) -> None:
+        """Adds "gain", the value less another's of the same rows; its interval draws each row for both or for neither.
+
+        >>> ours = measured([1, 1, 0, 1])
+        >>> ours.set_gain(measured([1, 0, 0, 0]))
+        >>> ours["gain"]["value"]
+        0.5
+        """
+
+        def difference(drawn: NDArray[np.float64]) -> float:
+            at = drawn.astype(np.int64)
+            return self.statistic(self.rows[at]) - other.statistic(other.rows[at])
+
+        self["gain"] = dict(measured(np.arange(self.count), difference))
+
+
+def measured(rows: Any, statistic: Callable[[NDArray[np.float64]], float] = mean, **also: Any) -> Measured:
+    """A figure and its 95 % bootstrap interval. rows: [N, ...], resampled by row; of no rows both are None.
+
+    also: what stands beside them ("chance").
+    """
+    found = Measured(np.asarray(rows, np.float64), statistic)
+    found.update(also)
+    return found

@@ -284,7 +284,7 @@ class Vcr(Task):
         found = self._probabilities(model, choices, len(part.readings))
         sent = {} if asked.submission is None else {"submission": self._submit(asked.submission, model, part, found)}
         metrics = {
-            name: measured(rows) | {"chance": CHANCE[name]}
+            name: measured(rows, chance=CHANCE[name])
             for name, rows in right_choices(part.questions, found).items()
             if len(rows)
         }

@@ -256,7 +256,7 @@ class Vqa(Task):
         return {
             "split": asked.split,
             "reads": "question alone" if self.pictures is None else "question and picture",
-            "metrics": {"vqa_score": measured(scores) | {"chance": measured(always)["value"]}},
+            "metrics": {"vqa_score": measured(scores, chance=measured(always)["value"])},
             "official": asdict(summary(scores, *kinds)),
             "questions": len(part.asked),
             "with_answers": len(known),
