@@ -43,9 +43,10 @@ from retrieval_ranking import padding_kept
 
 from interbert.batch import make_batch
 from interbert.config import preset
+from interbert.model.alone import alone_query
 from interbert.model.interbert import InterBert
 from interbert.recall.measuring import measure
-from interbert.recall.search import THRESHOLD, Question, Searcher, alone_query, open_searcher
+from interbert.recall.search import THRESHOLD, Question, Searcher, open_searcher
 from interbert.recall.sqlite_store import SqliteStore
 from interbert.recall.store import Facts, Product
 from interbert.scoring.page import read_topics

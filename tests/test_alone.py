@@ -11,9 +11,8 @@ from task_helpers import CONFIG, TOKENIZER
 from torch import Tensor
 
 from interbert.batch import Batch, make_batch
-from interbert.model.alone import image_alone, text_alone, with_projections, without_projections
+from interbert.model.alone import alone_query, image_alone, text_alone, with_projections, without_projections
 from interbert.model.interbert import InterBert
-from interbert.recall.search import alone_query
 from interbert.scoring.scorer import Scorer
 
 

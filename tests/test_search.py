@@ -14,10 +14,11 @@ import torch
 from recall_helpers import indexed, product, shop, write_catalogue
 
 from interbert.errors import InterbertError, UsageError
+from interbert.model.alone import alone_query
 from interbert.recall.index import open_index
 from interbert.recall.measuring import measure, measure_if_unknown
 from interbert.recall.memory import NEVER
-from interbert.recall.search import Answer, Question, Searcher, alone_query, open_searcher
+from interbert.recall.search import Answer, Question, Searcher, open_searcher
 from interbert.recall.sqlite_store import SqliteStore
 from interbert.scoring.calibration import Calibration
 from interbert.scoring.scorer import TextsCut

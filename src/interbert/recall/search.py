@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from interbert.errors import InterbertError, UsageError
-from interbert.model.interbert import InterBert
+from interbert.model.alone import alone_query
 from interbert.recall.filters import Filter, parse
 from interbert.recall.index import open_index, scorer_of
 from interbert.recall.memory import ScoreMemory
@@ -312,7 +312,8 @@ class Searcher:
     def _measured(self, question: Question, passed: Selection) -> dict[str, Any] | None:
         """What is known of the cascade's recall; None where it is exact, or nothing was measured."""
         one = None if self.memory is None or question.mode == "exact" else self.memory.measurement(self.model_key)
-        return None if one is None else one.to_json(question.candidates, len(np.bincount(passed.pictures).nonzero()[0]))
+        pictures = np.count_nonzero(np.bincount(passed.pictures))
+        return None if one is None else one.to_json(question.candidates, int(pictures))
 
 
 Scored = tuple[float, int, float]  # less the margin, the product's row, the score: sorted, the best come first
@@ -390,11 +391,3 @@ def _together(questions: Sequence[Question]) -> Iterator[slice]:
             end += 1
         yield slice(start, end)
         start = end
-
-
-def alone_query(model: InterBert, text_vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32 [F]: its inner product with an image vector is `margins_alone` less a constant of the text."""
-    if model.alone is not None:
-        return text_vector
-    direction = model.match_direction.detach().float().cpu().numpy()
-    return np.asarray(text_vector * direction if model.fusion.by_product else direction, np.float32)
