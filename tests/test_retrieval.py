@@ -213,6 +213,7 @@ def test_captions_of_a_picture_are_resampled_together() -> None:
     assert found["recall_at_1"]["value"] == 0.75
     assert found["recall_at_1"]["interval"] == (0.0, 1.0)  # the second picture twice, or the first
     assert found["median_rank"]["value"] == 1.0
+    assert found["recall_mean"]["value"] == pytest.approx((0.75 + 0.75 + 1) / 3)
     alone = of_ranks(np.array([1, 1, 1, 7]), np.arange(4))
     wanted = bootstrap_interval(np.array([1.0, 1.0, 1.0, 0.0]), lambda rows: float(rows.mean()))
     assert alone["recall_at_1"]["interval"] == wanted

@@ -259,13 +259,12 @@ def ranks_of(scores: Scores, belonging: Belonging, keep: int = 3) -> Ranks:
 
 
 def of_ranks(found: NDArray[np.int64], owner: NDArray[Any]) -> dict[str, Measured]:
-    """R@1, R@5, R@10 and the median rank with their intervals. owner: [N], equal where queries are drawn together."""
+    """R@1, R@5, R@10, their mean and the median rank, with intervals. owner: [N], equal for what is drawn together."""
     _, of = np.unique(owner, return_inverse=True)
     asked = np.bincount(of).astype(np.float64)
-    figures: dict[str, Measured] = {}
-    for k in CUTS:
-        hits = np.bincount(of, found <= k)
-        figures[f"recall_at_{k}"] = measured(np.stack([hits, asked], 1), _ratio)
+    hits = {f"recall_at_{k}": np.bincount(of, found <= k) for k in CUTS}
+    hits["recall_mean"] = np.mean(list(hits.values()), 0)
+    figures = {name: measured(np.stack([of_owner, asked], 1), _ratio) for name, of_owner in hits.items()}
     groups = [found[of == one] for one in range(len(asked))]
     places = np.arange(len(groups), dtype=np.float64)[:, None]
 

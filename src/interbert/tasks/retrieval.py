@@ -212,7 +212,7 @@ class Retrieval(Task):
         return self.given.taken(self.corpus.regions(image))
 
     def evaluate(self, model: TaskModel, asked: Asked) -> dict[str, Any]:
-        """R@1, R@5, R@10 and the median rank, of pictures for captions (the paper's) and of captions for pictures.
+        """R@1, R@5, R@10, their mean and the median rank, of pictures for captions (the paper's) and the other way.
 
         Every caption of the split with every picture of it; `queries`: so many captions drawn at random, of as many
         pictures as there are. Intervals by resampling pictures with all their captions. Whoever scores loads the model
