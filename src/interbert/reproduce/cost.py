@@ -23,14 +23,18 @@ class Cost:
 
 @dataclass(frozen=True)
 class Machine:
-    """What costs are given for. rate: operations a second that passes really reach.  name: as it is told."""
+    """What costs are given for. rate: operations a second that passes really reach.  name: as it is told.
+
+    ends: seconds in which a step begins and ends.
+    """
 
     name: str
     rate: float
+    ends: float = 5.0
 
     def passes(self, operations: float) -> Cost:
-        """The cost of so many operations, and some seconds to begin and end."""
-        return Cost(operations, 5.0 + operations / self.rate)
+        """The cost of so many operations, its ends with it."""
+        return Cost(operations, self.ends + operations / self.rate)
 
 
 def pair_operations(model: ModelConfig, words: float, regions: float) -> float:
