@@ -202,7 +202,7 @@ def among_many(folder: Path, scorer: Scorer, count: int, pictures: int, exact: f
     """
     store, _ = drawn_index(folder, scorer, pictures)
     random = np.random.default_rng(2)
-    query = alone_query(scorer.model, scorer.encode_text([TOPIC])[0])
+    query = alone_query(scorer.model, torch.from_numpy(scorer.encode_text([TOPIC])[0])).numpy()
     began = time.perf_counter()
     for start in range(pictures, count, 4096):
         keys = [f"{number:064x}" for number in range(start, min(start + 4096, count))]

@@ -81,6 +81,6 @@ def test_the_scorer_and_the_query_of_a_search_use_the_projections(model: InterBe
     scorer = Scorer(made, TOKENIZER, EXTRACTOR, device="cpu")
     (vector,) = scorer.encode_text(["two red dogs"])
     torch.testing.assert_close(torch.from_numpy(vector), text_alone(made, batch)[0], atol=1e-5, rtol=1e-4)
-    query = torch.from_numpy(alone_query(made, vector))
+    query = alone_query(made, torch.from_numpy(vector))
     found = image_alone(made, batch) @ query - alone(made, batch)[0]
     assert float(found.max() - found.min()) < 1e-3

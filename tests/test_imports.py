@@ -19,7 +19,7 @@ LEFT_TO_RIGHT = [
     {"training", "weights", "corpus"},
     {"model", "vision", "text"},
     {"batch", "config", "settings"},
-    {"metrics", "vision.boxes", "vision.provenance", "files", "errors", "webpage"}
+    {"metrics", "vision.boxes", "vision.images", "vision.provenance", "files", "errors", "webpage"}
     | {"workers", "cluster", "draws", "sqlite_file"},
 ]
 MODEL_MAY_IMPORT = {"torch", "batch", "config", "errors", "vision.boxes", "model"}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
 from html.parser import HTMLParser
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from interbert.training import report
 from interbert.training.report import Example, Picture, Shown, Table, write_report
 from interbert.webpage import chart, picture_uri
 
@@ -111,15 +112,40 @@ def test_a_picture_is_made_small_and_a_missing_one_is_none(tmp_path: Path) -> No
     assert picture_uri(tmp_path / "none.png") is None
 
 
-def test_boxes_are_drawn_into_a_picture_and_a_missing_one_is_said(run: Path, tmp_path: Path) -> None:
+def test_boxes_are_drawn_into_a_picture(tmp_path: Path) -> None:
     Image.new("RGB", (300, 200), "white").save(tmp_path / "white.png")
-    whole = Picture(tmp_path / "white.png", boxes=((0.0, 0.0, 1.0, 1.0),))
-    drawn = report._with_boxes(whole)
-    assert drawn is not None
+    drawn = seen(picture_uri(tmp_path / "white.png", 288, [(0.0, 0.0, 1.0, 1.0)]))
     assert drawn.size == (288, 192)
-    assert drawn.getpixel((0, 50)) == drawn.getpixel((287, 191)) == (224, 122, 31)
     assert drawn.getpixel((70, 50)) == (255, 255, 255)
-    assert report._with_boxes(Picture(tmp_path / "none.png", boxes=whole.boxes)) is None
+    for corner in ((0, 50), (287, 191)):
+        assert sum(seen_colour(drawn, corner)[:2]) > 2 * seen_colour(drawn, corner)[2] + 60  # orange
+
+
+def test_a_photo_that_was_held_upright_is_shown_upright_and_what_is_transparent_white(tmp_path: Path) -> None:
+    photo = Image.new("RGB", (300, 200), "white")
+    photo.paste("blue", (0, 0, 100, 200))  # its left, which is its top as it was held
+    exif = photo.getexif()
+    exif[0x0112] = 6  # turned a quarter to the right
+    photo.save(tmp_path / "held.jpg", exif=exif)
+    shown = seen(picture_uri(tmp_path / "held.jpg", 288))
+    assert shown.size == (192, 288)
+    assert seen_colour(shown, (100, 10))[0] < 60 < 200 < seen_colour(shown, (100, 250))[0]
+    Image.new("RGBA", (9, 9), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert seen_colour(seen(picture_uri(tmp_path / "clear.png")), (4, 4)) == (255, 255, 255)
+
+
+def seen(uri: str | None) -> Image.Image:
+    assert uri is not None
+    return Image.open(BytesIO(b64decode(uri.partition(",")[2]))).convert("RGB")
+
+
+def seen_colour(image: Image.Image, at: tuple[int, int]) -> tuple[int, ...]:
+    colour = image.getpixel(at)
+    assert isinstance(colour, tuple)
+    return colour
+
+
+def test_a_picture_that_is_not_there_any_more_is_said(run: Path, tmp_path: Path) -> None:
     text = write_report(run, shown=[Shown("a dog", "no", False, (Picture(tmp_path / "none.png"),))]).read_text()
     assert "the picture is not there any more" in text
 

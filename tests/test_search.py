@@ -145,7 +145,7 @@ def test_the_query_of_a_topic_gives_the_margin_less_a_constant(searcher: Searche
     text, images = scorer.encode_text([TOPIC]), scorer.encode_images(searcher.store.regions(range(20)))
     with torch.inference_mode():
         margins = scorer.model.margins_alone(torch.from_numpy(text), torch.from_numpy(images))[0].numpy()
-    difference = margins - images @ alone_query(scorer.model, text[0])
+    difference = margins - images @ alone_query(scorer.model, torch.from_numpy(text[0])).numpy()
     assert np.ptp(difference) < 1e-4
 
 

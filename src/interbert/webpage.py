@@ -9,10 +9,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from interbert.files import whole_file
+from interbert.vision.images import ImageError, open_image
 
+Box = tuple[float, float, float, float]
+BOX_COLOUR = "#e07a1f"
 THUMBNAIL_PIXELS = 144  # of the longer side, shown at half of it where the screen is dense
 STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#667085;--line:#e4e7ec;--ground:#fbfbfd;--card:#fff;--good:#0a8754;
@@ -63,14 +66,19 @@ def write_page(out: Path, title: str, body: str) -> None:
         )
 
 
-def picture_uri(picture: Path | Image.Image, pixels: int = THUMBNAIL_PIXELS) -> str | None:
-    """A small copy as a data URI, or None where there is no picture that can be read."""
+def picture_uri(picture: Path | Image.Image, pixels: int = THUMBNAIL_PIXELS, boxes: Sequence[Box] = ()) -> str | None:
+    """A small copy as a data URI, upright and with its boxes, or None where there is no picture that can be read.
+
+    boxes: (x1, y1, x2, y2) in shares of width and height.
+    """
     try:
-        with picture if isinstance(picture, Image.Image) else Image.open(picture) as opened:
-            small = opened.convert("RGB")
-            small.thumbnail((pixels, pixels))
-    except (OSError, ValueError):
+        small = open_image(picture)
+    except ImageError:
         return None
+    small.thumbnail((pixels, pixels))
+    right, bottom = small.width - 1, small.height - 1
+    for x1, y1, x2, y2 in boxes:
+        ImageDraw.Draw(small).rectangle((x1 * right, y1 * bottom, x2 * right, y2 * bottom), outline=BOX_COLOUR)
     encoded = io.BytesIO()
     small.save(encoded, "WEBP", quality=82)
     return "data:image/webp;base64," + base64.b64encode(encoded.getvalue()).decode()

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import relu
 
@@ -66,12 +64,12 @@ def image_of_summary(model: InterBert, summary: Tensor) -> Tensor:
     return relu(model.fusion.image(summary[:, 0])) + _projected(model, IMAGE, summary)
 
 
-def alone_query(model: InterBert, text_vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32 [F]: its inner product with an image vector is `margins_alone` less a constant of the text."""
+def alone_query(model: InterBert, text_vector: Tensor) -> Tensor:
+    """float [F]: its inner product with an image vector is `margins_alone` less a constant of the text."""
     if model.alone is not None:
         return text_vector
-    direction = model.match_direction.detach().float().cpu().numpy()
-    return np.asarray(text_vector * direction if model.fusion.by_product else direction, np.float32)
+    direction = model.match_direction.detach().to(text_vector)
+    return text_vector * direction if model.fusion.by_product else direction
 
 
 def with_projections(model: InterBert) -> InterBert:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -200,7 +201,7 @@ class Searcher:
     def query(self, topic: str) -> NDArray[np.float32]:
         """float32 [F]: a picture's vector alone times it is its margin with the topic alone, less a constant."""
         (vector,) = self.scorer.encode_text([topic], show_progress_bar=False)
-        return alone_query(self.scorer.model, vector)
+        return alone_query(self.scorer.model, torch.from_numpy(vector)).numpy()
 
     def exact_margins(
         self, topics: Sequence[str], pictures: NDArray[np.int64], regions: NDArray[np.int64]

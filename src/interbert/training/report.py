@@ -11,7 +11,6 @@ from html import escape
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageDraw
 
 from interbert.batch import make_batch
 from interbert.corpus.corpus import Corpora, Corpus
@@ -229,22 +228,5 @@ def _shown(examples: Sequence[Shown], right: bool) -> str:
 
 
 def _figure(picture: Picture, right: bool) -> str:
-    uri = None if picture.file is None else picture_uri(_with_boxes(picture) or picture.file, SHOWN_PIXELS)
+    uri = None if picture.file is None else picture_uri(picture.file, SHOWN_PIXELS, picture.boxes)
     return figure(uri, picture.note, picture.score, right=right)
-
-
-def _with_boxes(picture: Picture) -> Image.Image | None:
-    """The picture, small, with its boxes drawn; None where there are none, or it can not be read."""
-    if picture.file is None or not picture.boxes:
-        return None
-    try:
-        with Image.open(picture.file) as opened:
-            small = opened.convert("RGB")
-    except (OSError, ValueError):
-        return None
-    small.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
-    draw = ImageDraw.Draw(small)
-    width, height = small.size
-    for x1, y1, x2, y2 in picture.boxes:
-        draw.rectangle((x1 * (width - 1), y1 * (height - 1), x2 * (width - 1), y2 * (height - 1)), outline="#e07a1f")
-    return small
