@@ -48,6 +48,12 @@ def test_one_picture_is_a_source(tmp_path: Path):
     assert [source.id for source in image_sources(tmp_path / "dogs.jpg")] == ["dogs"]
 
 
+def test_a_file_with_a_line_for_each_caption_names_a_picture_often(tmp_path: Path):
+    rows = "".join(f'{{"image": "{name}.jpg", "caption": "{text}"}}\n' for name, text in ("ax", "ay", "bz"))
+    (tmp_path / "captions.jsonl").write_text(rows, "utf-8")
+    assert [source.id for source in image_sources(tmp_path / "captions.jsonl")] == ["a", "b"]
+
+
 def test_two_pictures_with_one_id_are_both_named(tmp_path: Path):
     touched(tmp_path, "a.jpg", "a.png")
     with pytest.raises(InterbertError, match=r"id 'a': '.*a\.jpg' and '.*a\.png'"):

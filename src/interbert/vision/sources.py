@@ -25,7 +25,8 @@ def image_sources(path: str | Path) -> list[ImageSource]:
     """The pictures of a folder (with its subfolders), a .txt list, or a .csv or .jsonl catalogue, in order.
 
     A list has a path a line; a catalogue has a column `image` and, if ids are to be other than the paths, `id`. Paths
-    are relative to the list's folder. An id is the path relative to the folder, with /, without its suffix.
+    are relative to the list's folder. An id is the path relative to the folder, with /, without its suffix. A picture
+    that is named again, as where each line is a caption, is taken once.
     Raises InterbertError where there is nothing, or two pictures have one id (both are named).
     """
     path = Path(path)
@@ -33,7 +34,7 @@ def image_sources(path: str | Path) -> list[ImageSource]:
         sources = list(_of_folder(path))
         wanted = f"pictures ({', '.join(sorted(IMAGE_SUFFIXES))})"
     elif path.is_file():
-        sources = list(_of_file(path))
+        sources = list(dict.fromkeys(_of_file(path)))
         wanted = "paths of pictures"
     else:
         raise InterbertError(
