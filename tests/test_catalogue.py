@@ -21,6 +21,23 @@ def test_columns_are_found_by_their_usual_names_in_any_case(tmp_path: Path) -> N
     assert list(Catalogue(path)) == [Product("line 2", "7", ("a.jpg",), "雪纺裙", "女装", "Acme", "小店", "9.9")]
 
 
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        (
+            "id,title,link,image link,price,brand,product type",
+            "7,Dress,https://x.example,a.jpg,9.9,Acme,Women",
+        ),  # Google
+        ("Handle,Title,Vendor,Product Category,Image Src,Variant Price", "7,Dress,Acme,Women,a.jpg,9.9"),  # Shopify
+        ("ID,Type,SKU,Name,Regular price,Categories,Images,Brands", "7,simple,s,Dress,9.9,Women,a.jpg,Acme"),  # Woo
+    ],
+)
+def test_exports_of_shop_systems_are_understood(tmp_path: Path, header: str, row: str) -> None:
+    (product,) = Catalogue(write(tmp_path, "shop.csv", f"{header}\n{row}\n"))
+    assert (product.id, product.images, product.title) == ("7", ("a.jpg",), "Dress")
+    assert (product.category, product.brand, product.price) == ("Women", "Acme", "9.9")
+
+
 def test_the_main_picture_is_the_first(tmp_path: Path) -> None:
     path = write(tmp_path, "shop.csv", 'title,images\n裙,a.jpg|b.jpg\n鞋,"[""c.jpg"", ""d.jpg""]"\n帽,x.jpg; y.jpg\n')
     assert [product.images for product in Catalogue(path)] == [

@@ -32,6 +32,19 @@ def test_columns_hold_numbers_where_every_cell_is_one(tmp_path: Path) -> None:
     assert (second.image, second.cells) == ("b.jpg", {"price": 15, "code": "12"})
 
 
+def test_prices_with_one_currency_are_numbers_and_the_currency_is_kept(tmp_path: Path) -> None:
+    rows = csv_rows(tmp_path, 'id,image,title,price\n1,a.jpg,x,"$1,299.00"\n2,b.jpg,y,$5\n3,c.jpg,z,\n')
+    assert rows.kinds == {"price": "number", "currency": "text"}
+    assert [row.cells for row in rows] == [{"price": 1299, "currency": "$"}, {"price": 5, "currency": "$"}, {}]
+
+
+@pytest.mark.parametrize("other", ["€5", "ask us"])
+def test_prices_of_several_currencies_or_none_stay_as_they_are(tmp_path: Path, other: str) -> None:
+    rows = csv_rows(tmp_path, f"id,image,title,price\n1,a.jpg,x,$9\n2,b.jpg,y,{other}\n")
+    assert rows.kinds == {"price": "text"}
+    assert [row.cells["price"] for row in rows] == ["$9", other]
+
+
 def test_the_rows_can_be_read_again(tmp_path: Path) -> None:
     rows = csv_rows(tmp_path)
     assert list(rows) == list(rows)

@@ -23,14 +23,17 @@ from interbert.text.encoding import Encoding, decoded, encoding_of
 from interbert.vision.images import IMAGE_SUFFIXES
 from interbert.vision.sources import readable
 
-KNOWN = {  # the names of columns that are found by themselves, in order; letters' case makes no difference
-    "id": "id item_id product_id goods_id sku 编号 商品编号 商品id 宝贝id",
-    "image": "image images main_image image_path image_url image_urls img picture pic 图片 主图 商品图片 图片地址",
-    "title": "title name product_name product_title item_title 标题 商品标题 商品名 商品名称 名称 宝贝标题",
-    "category": "category category_name master_category 类目 分类 商品类目 商品分类 类别",
-    "brand": "brand brand_name 品牌 商品品牌",
+KNOWN = {  # the names of columns that are found by themselves, in order; case, and " " or "-" for "_", don't matter
+    "id": "id item_id product_id goods_id handle sku item_sku 编号 商品编号 商品id 宝贝id",
+    "image": "image images main_image image_path image_url image_urls image_link image_src main_image_url img picture "
+    "pic photo photos 图片 主图 商品图片 图片地址",
+    "title": "title name product_name product_title item_title item_name "
+    "标题 商品标题 商品名 商品名称 名称 宝贝标题 宝贝名称",
+    "category": "category category_name master_category categories product_category product_type "
+    "google_product_category 类目 分类 商品类目 商品分类 类别 宝贝类目",
+    "brand": "brand brand_name brands vendor 品牌 商品品牌",
     "seller": "seller seller_id shop shop_name store 卖家 店铺 店铺名 店铺名称 商家",
-    "price": "price 价格 商品价格 售价",
+    "price": "price variant_price regular_price standard_price 价格 商品价格 售价 宝贝价格",
     "split": "split",
 }
 FILES = (".csv", ".tsv", ".jsonl")
@@ -106,14 +109,14 @@ class Catalogue:
 
     def _roles(self, header: list[str]) -> dict[str, str]:
         """Role -> the name of its column. Raises UsageError where a named or a needed one is not there."""
-        lower = {name.lower(): name for name in reversed(header)}
+        plain = {re.sub(r"[\s-]+", "_", name.lower()): name for name in reversed(header)}
         roles = {}
         for role in (one.name for one in fields(Columns)):
             wanted = getattr(self.columns, role)
             if wanted is not None and wanted not in header:
                 column = unknown_name("column", wanted, header)
                 raise UsageError(f"catalogue '{self.path}', columns.{role}: {column}")
-            known = [wanted] if wanted else [lower[name] for name in KNOWN[role].split() if name in lower]
+            known = [wanted] if wanted else [plain[name] for name in KNOWN[role].split() if name in plain]
             if known:
                 roles[role] = known[0]
             elif role in self.needed:

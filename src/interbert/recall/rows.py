@@ -18,6 +18,7 @@ from interbert.corpus.catalogue import Catalogue, picture_id
 from interbert.corpus.catalogue import Product as CatalogueRow
 from interbert.errors import InterbertError, UsageError
 from interbert.files import whole_file
+from interbert.recall.prices import price_of
 from interbert.recall.store import OWN_COLUMNS, Cell, Kind
 from interbert.vision.shards import is_storable
 
@@ -58,6 +59,7 @@ class ProductRows:
         self.catalogue, self._there = catalogue, there
         self._typed = catalogue.path.suffix.lower() == ".jsonl"  # whose texts stay texts, also "12"
         self.failures: list[Failure] = []
+        self._currency: str | None = None
         self.kinds = self._surveyed()
 
     def __iter__(self) -> Iterator[Row]:
@@ -97,6 +99,8 @@ class ProductRows:
                 if not _is_empty(cell) and numbers[name] is not False:
                     numbers[name] = self._number(name, cell) is not None
         held: dict[str, Kind] = {name: "number" if number else "text" for name, number in numbers.items()}
+        if self._currency and held["price"] == "number":
+            held.setdefault("currency", "text")
         return {name: self._there.get(name, kind) for name, kind in held.items()}
 
     def _cells(self, given: CatalogueRow) -> dict[str, Cell]:
@@ -112,10 +116,16 @@ class ProductRows:
                 found[name] = number
             else:
                 found[name] = _text(cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False), name)
+        if self._currency and "price" in found and self.kinds.get("currency") == "text":
+            found.setdefault("currency", self._currency)
         return found
 
     def _number(self, name: str, cell: Any) -> int | float | None:
-        """A cell as a number; None where it is none."""
+        """A cell as a number; None where it is none, or a price of another currency than the first."""
+        if name == "price" and isinstance(cell, str) and not _NUMBER.fullmatch(cell.strip()):
+            currency, cell = price_of(cell) or ("", None)
+            self._currency = currency if self._currency is None else self._currency
+            return cell if currency == self._currency else None
         if isinstance(cell, str) and (name in _ROLES or not self._typed) and _NUMBER.fullmatch(cell.strip()):
             cell = json.loads(cell.strip().removeprefix("+"))
         if isinstance(cell, bool):

@@ -1,0 +1,28 @@
+"""Prices as shops write them -> numbers: `$1,299.00`, `25.00 USD`, `12,50 €`, `199元`."""
+
+from __future__ import annotations
+
+import re
+
+_PRICE = re.compile(r"([^\d\s.,+-]{0,4})\s*(\d[\d.,' \u00a0\u202f]*)\s*([^\d\s.,+-]{0,4})")
+
+
+def price_of(text: str) -> tuple[str, float] | None:
+    """(currency, amount) of a price, the currency as it is written; None of anything else.
+
+    The last of two kinds of marks is the decimal one; a comma alone is one unless three digits follow it.
+
+    >>> price_of("$1,299.00"), price_of("1.299,50 EUR"), price_of("12,50 €"), price_of("199元")
+    (('$', 1299.0), ('EUR', 1299.5), ('€', 12.5), ('元', 199.0))
+    >>> price_of("1,299"), price_of("ask us"), price_of("10 - 20"), price_of("US$ 5 each")
+    (('', 1299.0), None, None, None)
+    """
+    found = _PRICE.fullmatch(text.strip())
+    if found is None or (found[1] and found[3]):
+        return None
+    digits = re.sub(r"[' \u00a0\u202f]", "", found[2])
+    comma, point = digits.rfind(","), digits.rfind(".")
+    if comma > point and (point >= 0 or not re.fullmatch(r"\d{1,3}(,\d{3})+", digits)):
+        digits = digits.replace(".", "").replace(",", ".")
+    amount = digits.replace(",", "")
+    return (found[1] or found[3], float(amount)) if re.fullmatch(r"\d+(\.\d+)?", amount) else None
