@@ -141,7 +141,7 @@ def test_from_another_run_features_keep_the_scale_that_the_weights_know(
 
 def test_a_run_of_another_vocabulary_of_the_same_size_is_refused(run: tuple[Path, Summary], tmp_path: Path) -> None:
     other = random_corpus(tmp_path / "corpus", tokenizer=random_tokenizer((*PIECES[1:], PIECES[0])))
-    with pytest.raises(InterbertError, match="another vocabulary"):
+    with pytest.raises(InterbertError, match=r"another vocabulary .* --init new-words:"):
         trained(other, tmp_path / "run", init=str(run[0]))
     assert not (tmp_path / "run").exists()
 
@@ -172,7 +172,9 @@ def test_a_bert_with_fewer_weights_than_pieces_is_refused(corpus: Corpus, tmp_pa
 
 
 def test_an_unknown_start_is_an_error_that_says_what_is_wanted(corpus: Corpus, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="got 'brt:minilm', wanted bert:FOLDER_OR_ID or the folder of a run"):
+    with pytest.raises(
+        UsageError, match="got 'brt:minilm', wanted bert:FOLDER_OR_ID, the folder of a run or new-words:FOLDER"
+    ):
         trained(corpus, tmp_path, init="brt:minilm")
 
 

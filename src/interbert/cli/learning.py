@@ -188,7 +188,11 @@ def _products(
 @click.argument("corpora", nargs=-1, required=True, type=FOLDER)
 @click.option("--out", required=True, type=FOLDER, help="The run, made or continued.")
 @click.option("--recipe", required=True, help="The settings to begin with: paper, released, small, tiny, …")
-@click.option("--init", help="bert:FOLDER_OR_ID, bert:minilm (shipped), or a run's folder.  [default: at random]")
+@click.option(
+    "--init",
+    help="bert:FOLDER_OR_ID, bert:minilm (shipped), a run's folder, or new-words:RUN for another language's words.  "
+    "[default: at random]",
+)
 @click.option("--config", "config_file", type=FILE, help="A TOML file of settings that differ from the recipe.")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="One setting; may be given again.")
 @click.option(

@@ -15,25 +15,21 @@ from interbert.config import ModelConfig
 from interbert.corpus.corpus import Corpora, Corpus
 from interbert.draws import generator_for
 from interbert.errors import InterbertError, UsageError
-from interbert.model.alone import without_projections
 from interbert.model.interbert import InterBert
 from interbert.model.pretrained import NOT_STATED
 from interbert.pretraining.batches import AnyCorpus
 from interbert.pretraining.card import about
 from interbert.pretraining.evaluation import recentre
+from interbert.pretraining.from_run import NEW_WORDS, from_run
 from interbert.pretraining.job import Pretraining, PretrainingJob
 from interbert.text.tokenizer import Tokenizer
 from interbert.training.loop import Summary, train
 from interbert.training.parallel import processes, whole_weights
 from interbert.training.report import example_pairs, write_report
-from interbert.vision.provenance import NO_PICTURES, UNKNOWN, ExtractorInfo
 from interbert.weights.bert import bert_config, find_bert, start_from_bert
 
 log = logging.getLogger(__name__)
 
-NOT_IN_THE_WEIGHTS = ("dropout", "attention_dropout", "image_dropout", "gradient_checkpointing")
-OF_PICTURES = ("image_embedding", "image_stream", "fusion", "region_head", "match_head")  # not learned by texts alone
-REGION_CLASSES = "region_head.decoder"  # the layer that is as wide as the corpus has classes
 STANDARDISING_PICTURES = 2000  # as many pictures fix the mean and scale of region features
 
 
@@ -49,8 +45,9 @@ def pretrain(
     """Trains an InterBERT on corpora and leaves a run folder that `interbert.load` takes.
 
     init: `bert:FOLDER_OR_ID` starts text embedding and interaction layers from a BERT, or a run's folder goes on from
-    its weights; None starts at random. Given the same folder again, an unfinished run goes on exactly. Under torchrun,
-    its processes share the work by DDP, or with "fsdp" the weights too. licence: of the weights, for their model card.
+    its weights, `new-words:FOLDER` also with another vocabulary; None starts at random. Given the same folder again, an
+    unfinished run goes on exactly. Under torchrun, its processes share the work by DDP, or with "fsdp" the weights too.
+    licence: of the weights, for their model card.
     """
     corpus = Corpus(corpora[0]) if len(corpora) == 1 else Corpora([Corpus(folder) for folder in corpora])
     if isinstance(corpus, Corpora) and len(corpus.held_out_elsewhere):
@@ -125,9 +122,13 @@ def started(
     if init is None:
         return InterBert(plan.model), plan
     if init_kind(init) == "run":
-        if not Path(init).is_dir():
-            raise UsageError(f"--init: got '{init}', wanted bert:FOLDER_OR_ID or the folder of a run")
-        return from_run(Path(init), plan, corpus)
+        run = Path(init.removeprefix(NEW_WORDS))
+        if not run.is_dir():
+            raise UsageError(
+                f"--init: got '{init}', wanted bert:FOLDER_OR_ID, the folder of a run or {NEW_WORDS}FOLDER"
+            )
+        model = from_run(run, plan.model, corpus, new_words=init.startswith(NEW_WORDS))
+        return model, replace(plan, model=model.config)
     folder = find_bert(init.removeprefix("bert:"))
     theirs = Tokenizer.load(folder)
     if theirs.digest != tokenizer.digest:
@@ -145,43 +146,6 @@ def started(
     start = start_from_bert(model, folder)
     log.info("started from %s: %d tensors, layers %s", folder, len(start.filled), ", ".join(map(str, start.layers)))
     return model, replace(plan, model=config)
-
-
-def from_run(run: Path, plan: Pretraining, corpus: AnyCorpus) -> tuple[InterBert, Pretraining]:
-    """A model with a run's weights and sizes and this plan's dropout.
-
-    Of a run that has read texts alone, what reads pictures is new. A run whose extractor is not known (a converted one)
-    takes the corpus's where sizes agree; where it counts other classes than the corpus, the last layer of the region
-    head is new. All of it is said.
-    """
-    extractor = ExtractorInfo.load(run / "extractor.json")
-    before = without_projections(InterBert.from_pretrained(run))
-    adds_pictures = extractor.name == NO_PICTURES and not corpus.text_alone
-    has_pictures = not (adds_pictures or corpus.text_alone)
-    if has_pictures and corpus.extractor.feature_size != before.config.region_feature_size:
-        raise InterbertError(
-            f"run '{run}' reads regions of {before.config.region_feature_size} numbers, the corpus has "
-            f"{corpus.extractor.feature_size} ('{corpus.extractor.name}'); extract again or start a new run"
-        )
-    corpus.require(f"run '{run}'", None if adds_pictures else extractor, Tokenizer.load(run / "tokenizer.json"))
-    kept = {name: getattr(plan.model, name) for name in NOT_IN_THE_WEIGHTS}
-    config = replace(before.config, region_classes=max(1, len(corpus.extractor.classes)), **kept)
-    if adds_pictures:
-        config = replace(config, region_feature_size=corpus.extractor.feature_size)
-    model = InterBert(config)
-    weights = before.state_dict()
-    if adds_pictures:
-        weights = {name: tensor for name, tensor in weights.items() if not name.startswith(OF_PICTURES)}
-        log.info("run '%s' has read texts alone: what reads pictures is new", run)
-    if model.config.region_classes != before.config.region_classes and not adds_pictures:
-        weights = {name: tensor for name, tensor in weights.items() if not name.startswith(REGION_CLASSES)}
-        counts = f"{before.config.region_classes:,} classes, the corpus {model.config.region_classes:,}"
-        log.info("run '%s' knows %s: %s is new", run, counts, REGION_CLASSES)
-    model.load_state_dict(weights, strict=len(weights) == len(before.state_dict()))
-    if extractor.name == UNKNOWN:
-        log.info("the extractor of run '%s' is not known; from here on it is '%s'", run, corpus.extractor.name)
-    log.info("started from run '%s': its weights and sizes, this recipe's dropout", run)
-    return model, replace(plan, model=model.config)
 
 
 def feature_sample(corpus: AnyCorpus, seed: int) -> torch.Tensor:
