@@ -62,7 +62,7 @@ def test_the_page_on_captions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sample, "_in_order", few)  # all 853 pictures would take minutes
     monkeypatch.chdir(tmp_path)
     statuses = {command: cli.run([*shlex.split(command)[1:], "--quiet"]) for command in commands("retrieval")}
-    assert len(statuses) == 9
+    assert len(statuses) == 10
     assert set(statuses.values()) == {0}, statuses
     assert {"task.json", "evaluations", "scores", "report.html"} <= {
         path.name for path in Path("retrieval-run").iterdir()
