@@ -24,6 +24,8 @@ def test_marks_between_digits(text: str, amount: float) -> None:
     assert price_of(f"¥ {text}") == ("¥", amount)
 
 
-@pytest.mark.parametrize("text", ["", "USD", "$1 USD", "1-2", "about 5", "5 per kilo", "1.2.3,4,5", "-5 EUR"])
+@pytest.mark.parametrize(
+    "text", ["", "USD", "$1 USD", "1-2", "about 5", "5 per kilo", "1.2.3,4,5", "-5 EUR", "1" + " " * 99_999 + "x y"]
+)
 def test_what_is_no_price(text: str) -> None:
     assert price_of(text) is None

@@ -6,6 +6,8 @@ import re
 
 _PRICE = re.compile(r"([^\d\s.,+-]{0,4})\s*(\d[\d.,' \u00a0\u202f]*)\s*([^\d\s.,+-]{0,4})")
 
+_LONGEST = 40  # characters; longer texts are no prices, and would take the expression long
+
 
 def price_of(text: str) -> tuple[str, float] | None:
     """(currency, amount) of a price, the currency as it is written; None of anything else.
@@ -17,7 +19,7 @@ def price_of(text: str) -> tuple[str, float] | None:
     >>> price_of("1,299"), price_of("ask us"), price_of("10 - 20"), price_of("US$ 5 each")
     (('', 1299.0), None, None, None)
     """
-    found = _PRICE.fullmatch(text.strip())
+    found = _PRICE.fullmatch(text.strip()) if len(text) <= _LONGEST else None
     if found is None or (found[1] and found[3]):
         return None
     digits = re.sub(r"[' \u00a0\u202f]", "", found[2])
