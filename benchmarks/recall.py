@@ -49,6 +49,7 @@ from interbert.recall.measuring import measure
 from interbert.recall.search import THRESHOLD, Question, Searcher, open_searcher
 from interbert.recall.sqlite_store import SqliteStore
 from interbert.recall.store import Facts, Product
+from interbert.scoring.calibration import RAW
 from interbert.scoring.page import read_topics
 from interbert.scoring.scorer import Scorer
 from interbert.text.tokenizer import SPECIAL, Tokenizer
@@ -158,7 +159,7 @@ def exact_against_padded(searcher: Searcher, count: int, rounds: int) -> dict[st
     regions = selection.regions[which][first]
     seconds, found = seconds_of(
         {
-            "interbert": lambda: searcher.scorer.probabilities(searcher.exact_margins([TOPIC], pictures, regions)[0]),
+            "interbert": lambda: RAW.probabilities(searcher.exact_margins([TOPIC], pictures, regions)[0]),
             SORTED: cross_encoder(searcher, pictures, 32, fast=False),
             SORTED_FAST: cross_encoder(searcher, pictures, 32, fast=True),
         },
