@@ -76,9 +76,9 @@ def picture_uri(picture: Path | Image.Image, pixels: int = THUMBNAIL_PIXELS, box
     except ImageError:
         return None
     small.thumbnail((pixels, pixels))
-    right, bottom = small.width - 1, small.height - 1
+    pen, right, bottom = ImageDraw.Draw(small), small.width - 1, small.height - 1
     for x1, y1, x2, y2 in boxes:
-        ImageDraw.Draw(small).rectangle((x1 * right, y1 * bottom, x2 * right, y2 * bottom), outline=BOX_COLOUR)
+        pen.rectangle((x1 * right, y1 * bottom, x2 * right, y2 * bottom), outline=BOX_COLOUR)
     encoded = io.BytesIO()
     small.save(encoded, "WEBP", quality=82)
     return "data:image/webp;base64," + base64.b64encode(encoded.getvalue()).decode()

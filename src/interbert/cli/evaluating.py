@@ -138,9 +138,7 @@ def _evaluate_task(
     folders = runs_of(asked.run)
     if folders is not None and (asked.submission is not None or asked.parts is not None):
         raise UsageError(f"--submission, --parts: '{asked.run}' has {len(folders)} runs; give one of them")
-    others: list[Path | None] = [against]
-    if against is not None:
-        others = [*(runs_of(against) or [against])]
+    others = [None] if against is None else runs_of(against) or [against]
     folders, alone = folders or [asked.run], folders is None
     if len(others) not in (1, len(folders)):
         raise UsageError(f"--against: got a folder of {len(others)} runs for {len(folders)} of --from; give one run")
@@ -225,11 +223,13 @@ def _lines_of_texts(found: dict[str, Any]) -> list[str]:
 
 
 def _lines_of_pictures(found: dict[str, Any]) -> list[str]:
+    from interbert.tasks.finetuned import gained
+
     words, matching, retrieval = found["words"], found["matching_accuracy"], found["retrieval"]
-    low, high = words["gain_interval"]
+    gain = gained({"value": words["gain"], "interval": words["gain_interval"]})
     lines = [
         f"words     {words['with_image']:.3f} with the picture, {words['without_image']:.3f} without: "
-        f"{words['gain']:+.3f} ({low:+.3f} to {high:+.3f}), of {words['words']:,.0f} hidden words",
+        f"{gain}, of {words['words']:,.0f} hidden words",
         f"matching  {_shown(matching)}, of {matching['pairs']:,} pairs",
     ]
     asked = f"{retrieval['queries']:,} texts among {retrieval['pictures']:,} pictures"

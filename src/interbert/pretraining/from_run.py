@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from interbert.config import ModelConfig
+from interbert.corpus.agreement import other_vocabulary
 from interbert.errors import InterbertError
 from interbert.model.alone import without_projections
 from interbert.model.interbert import InterBert
@@ -80,11 +81,8 @@ def _require_regions(run: Path, config: ModelConfig, extractor: ExtractorInfo, c
 
 def _require_asked(run: Path, theirs: Tokenizer, ours: Tokenizer, new_words: bool) -> None:
     if not new_words:
-        raise InterbertError(
-            f"the corpus was cut with another vocabulary ({ours.vocabulary_size:,} pieces) than that of run '{run}' "
-            f"({theirs.vocabulary_size:,}). Build the corpus again with the run's tokenizer.json, or let its words be "
-            f"learned anew:  --init {NEW_WORDS}{run}"
-        )
+        said = other_vocabulary(ours.vocabulary_size, f"run '{run}'", theirs.vocabulary_size)
+        raise InterbertError(f"the corpus {said}, or let its words be learned anew:  --init {NEW_WORDS}{run}")
 
 
 def with_new_words(weights: Mapping[str, Tensor], theirs: Tokenizer, ours: Tokenizer) -> tuple[dict[str, Tensor], int]:
