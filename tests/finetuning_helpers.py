@@ -18,7 +18,7 @@ from interbert.corpus.corpus import Corpus
 from interbert.corpus.readers import Caption
 from interbert.model.interbert import InterBert
 from interbert.pretraining.run import fitted
-from interbert.recipes import retrieval_tiny
+from interbert.task_recipes import retrieval_tiny
 from interbert.tasks.finetuning import Finetuning
 from interbert.tasks.retrieval import RetrievalOptions
 from interbert.tasks.task import Given

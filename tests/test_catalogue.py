@@ -152,3 +152,11 @@ def test_addresses_have_ids_without_their_scheme() -> None:
 def test_titles_come_from_a_catalogue_without_pictures_or_from_lines(tmp_path: Path) -> None:
     assert titles_of(write(tmp_path, "a.jsonl", '{"title": "裙"}\n{"title": ""}\n')) == ["裙"]
     assert titles_of(write(tmp_path, "a.txt", "连衣裙\r\n\r\n 运动鞋 \r\n", "gb18030")) == ["连衣裙", "运动鞋"]
+
+
+def test_a_column_to_keep_stays_beside_what_it_holds_and_must_be_there(tmp_path: Path) -> None:
+    path = write(tmp_path, "shop.csv", "title,image,master_category,colour\n裙,a.jpg,女装,红\n")
+    (product,) = Catalogue(path, kept=("master_category", "category"))
+    assert (product.category, product.others) == ("女装", {"master_category": "女装", "colour": "红"})
+    with pytest.raises(UsageError, match="no column 'color'; did you mean 'colour'"):
+        list(Catalogue(path, kept=("color",)))

@@ -101,7 +101,7 @@ def test_text_is_read_as_the_fields_type(key: str, text: str, wanted: Any) -> No
         ("steps.more", "1", "'steps' has no parts"),
         ("optimizer", "fast", "wanted Optimizer"),
         ("optimizer.rate", "NaN", "rate: got 'NaN', wanted float"),
-        ("optimizer.betas", "3", "betas: got '3', wanted tuple"),
+        ("optimizer.betas", "3", "betas: got '3', wanted a list"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_a_sentence(key: str, text: str, words: str) -> None:

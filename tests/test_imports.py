@@ -14,7 +14,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "interbert"
 LEFT_TO_RIGHT = [
     {"__main__", "cli", "doctor"},
     {"recall", "reproduce", "sample"},
-    {"recipes", "scoring"},
+    {"recipes", "task_recipes", "scoring"},
     {"tasks", "pretraining"},
     {"training", "weights", "corpus"},
     {"model", "vision", "text"},

@@ -19,9 +19,9 @@ from interbert.corpus.corpus import Corpus
 from interbert.errors import InterbertError, UsageError
 from interbert.files import sha256_of
 from interbert.model.interbert import InterBert
-from interbert.recipes import prefilter_tiny
 from interbert.scoring.calibration import Calibration
 from interbert.scoring.scorer import load
+from interbert.task_recipes import prefilter_tiny
 from interbert.tasks.evaluation import evaluate_task
 from interbert.tasks.finetuning import Finetuning, finetune
 from interbert.tasks.prefilter import PrefilterOptions, alone_places, following_loss

@@ -63,6 +63,37 @@ def test_titles_are_cleaned_and_every_dropped_product_has_a_reason(tmp_path: Pat
     assert any(line.startswith("  spam") and "pornography" in line for line in report.lines())
 
 
+def test_columns_make_further_texts_of_a_picture(tmp_path: Path) -> None:
+    rows = [
+        row(0, "红裙", 颜色="红", category="女装"),
+        row(1, "蓝鞋", 颜色="", category="色情"),
+        row(2, "男帽", category="帽"),
+    ]
+    kept, report = read(products(tmp_path, rows, topics=("{颜色}色{category}", "{category}")))
+    assert kept == [
+        ("0.jpg", "红裙"),
+        ("0.jpg", "红色女装"),
+        ("0.jpg", "女装"),
+        ("1.jpg", "蓝鞋"),
+        ("2.jpg", "男帽"),
+        ("2.jpg", "帽"),
+    ]
+    assert report.dropped == {"what its columns say was dropped in cleaning": 1}
+    assert report.steps[0]["before"] == 7
+
+
+def test_a_product_that_is_left_out_leaves_with_all_its_texts(tmp_path: Path) -> None:
+    rows = [row(0, "红裙", 颜色="红"), row(1, "红裙", 颜色="蓝"), row(2, "Nike", 颜色="绿")]
+    kept, _ = read(products(tmp_path, rows, topics=("{颜色}色",), per_title=1))
+    assert kept == [("0.jpg", "红裙"), ("0.jpg", "红色")]
+
+
+def test_a_topic_without_a_column_is_refused(tmp_path: Path) -> None:
+    for topic in ("red", "{colour", "{a} }"):
+        with pytest.raises(UsageError, match="wanted columns in braces"):
+            products(tmp_path, [], topics=(topic,))
+
+
 def test_two_categories_share_no_product_and_no_picture(tmp_path: Path) -> None:
     rows = [
         row(0, "红裙", category="女装"),

@@ -172,10 +172,11 @@ def test_a_bert_with_fewer_weights_than_pieces_is_refused(corpus: Corpus, tmp_pa
 
 
 def test_an_unknown_start_is_an_error_that_says_what_is_wanted(corpus: Corpus, tmp_path: Path) -> None:
-    with pytest.raises(
-        UsageError, match="got 'brt:minilm', wanted bert:FOLDER_OR_ID, the folder of a run or new-words:FOLDER"
-    ):
-        trained(corpus, tmp_path, init="brt:minilm")
+    for init in ("brt:minilm", "new-words:"):
+        with pytest.raises(
+            UsageError, match=f"got '{init}', wanted bert:FOLDER_OR_ID, the folder of a run or new-words:FOLDER"
+        ):
+            trained(corpus, tmp_path, init=init)
 
 
 def test_a_folder_that_is_no_run_is_no_start(corpus: Corpus, tmp_path: Path) -> None:

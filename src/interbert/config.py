@@ -161,5 +161,6 @@ def _read(value: Any, kind: Any, key: str) -> Any:
         if isinstance(kind, type) and (not isinstance(read, kind) or (kind is not bool and isinstance(read, bool))):
             raise ValueError
     except ValueError:
-        raise UsageError(f"{key}: got '{value}', wanted {getattr(kind, '__name__', kind)}") from None
+        wanted = 'a list, as in ["a", "b"] or [1, 2]' if origin is tuple else getattr(kind, "__name__", kind)
+        raise UsageError(f"{key}: got '{value}', wanted {wanted}") from None
     return read

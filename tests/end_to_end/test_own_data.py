@@ -19,7 +19,13 @@ from interbert import cli, sample
 from interbert.vision.store import RegionStore
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")
-SECTIONS = {"retrieval": "`retrieval`", "vqa": "`vqa`", "vcr": "`vcr`", "glue": "`cola`, `sst2`, `stsb`, `rte`"}
+SECTIONS = {
+    "retrieval": "`retrieval`",
+    "matching": "`matching`",
+    "vqa": "`vqa`",
+    "vcr": "`vcr`",
+    "glue": "`cola`, `sst2`, `stsb`, `rte`",
+}
 TIMES = 8  # so often each row of a page's files stands in ours: a batch has more than a page shows
 
 
@@ -68,6 +74,15 @@ def test_the_page_on_captions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         path.name for path in Path("retrieval-run").iterdir()
     }
     assert list(Path("hard-run", "hard-negatives").glob("epoch-*.npy"))
+
+
+def test_the_page_on_judged_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses = place("matching", tmp_path, monkeypatch)
+    assert len(statuses) == 3
+    assert set(statuses.values()) == {0}, statuses
+    found = json.loads((tmp_path / "matching-run" / "evaluations" / "matching-validation.json").read_text())
+    assert (found["pairs"], found["that_fit"]) == (2 * TIMES, TIMES)
+    assert "gain" in found["metrics"]["average_precision"]
 
 
 def test_the_page_on_questions(

@@ -47,7 +47,7 @@ def answer(capsys: pytest.CaptureFixture[str], *command: object, status: int = 0
 
 def test_every_command_of_the_page_runs(place: tuple[Path, dict[str, int]]) -> None:
     _, statuses = place
-    assert len(statuses) == 26
+    assert len(statuses) == 29
     assert set(statuses.values()) == {0}, statuses
 
 

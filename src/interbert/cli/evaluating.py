@@ -24,8 +24,8 @@ WITH = {  # the tasks that an option is for
     "--revision": (PRETRAINING,),
     "--zero-shot": TASKS,
     "--submission": ("vqa", "vcr", *GLUE),
-    "--store": ("vqa", "vcr"),
-    "--regions": ("retrieval", "vqa", "vcr", "products", "prefilter"),
+    "--store": ("vqa", "vcr", "matching"),
+    "--regions": ("retrieval", "vqa", "vcr", "products", "matching", "prefilter"),
     "--queries": (PRETRAINING, *RANKING),
     "--processes": (PRETRAINING, *RANKING),
     "--parts": (PRETRAINING, *RANKING),
@@ -43,6 +43,7 @@ NAMES = {"--set": "pairs"}  # of parameters that are not called as their option
         "interbert evaluate retrieval corpus --from runs/retrieval --against runs/mine",
         "interbert evaluate retrieval corpus --from runs/retrieval --regions 90:100 --processes 8",
         "interbert evaluate products shoes --from runs/shoes --set pool=30 --set pool_from=category",
+        "interbert evaluate matching pairs --from runs/reviewed --store index/regions --against runs/mine",
         "interbert evaluate prefilter corpus --from runs/prefilter --queries 200",
         "interbert evaluate sst2 glue/SST-2 --from runs/sst2 --split test --submission SST-2.tsv",
     ),
@@ -52,7 +53,7 @@ NAMES = {"--set": "pairs"}  # of parameters that are not called as their option
 @click.option("--from", "run", required=True, help="A run's folder; for pretraining also an id on the hub.")
 @click.option("--revision", help="Of an id on the hub.")
 @click.option("--split", default="test", show_default=True, help="Which part of DATA: train, validation or test.")
-@click.option("--zero-shot", is_flag=True, help="retrieval, products: with the matching head of a pretrained run.")
+@click.option("--zero-shot", is_flag=True, help="retrieval, products, matching: with a pretrained run's head.")
 @click.option("--against", type=FOLDER, help="Another run; how much is gained over it, example by example.")
 @click.option("--submission", type=click.Path(path_type=Path), help="Write the task's official file of answers.")
 @store_option

@@ -12,7 +12,7 @@ from interbert.cli.screen import Screen, verb
 
 FOLDER = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
-TASKS = ("retrieval", "vqa", "vcr", "cola", "sst2", "stsb", "rte", "products", "prefilter")
+TASKS = ("retrieval", "vqa", "vcr", "cola", "sst2", "stsb", "rte", "products", "matching", "prefilter")
 
 
 def region_range(
@@ -48,6 +48,7 @@ store_option = click.option("--store", type=FOLDER, help="The region store, for 
         "interbert finetune retrieval corpus --from new:small+bert:minilm --out runs/baseline --recipe small",
         "interbert finetune products shoes --from runs/clothes --out runs/shoes --recipe small "
         "--set options.negatives_from=category",
+        "interbert finetune matching pairs --from runs/mine --out runs/reviewed --recipe small --store index/regions",
         "interbert finetune prefilter corpus --from runs/mine --out runs/prefilter --recipe small",
         "interbert finetune cola glue/CoLA --from runs/mine --out runs/cola --recipe paper --seeds 3",
     ),
@@ -90,8 +91,8 @@ def finetune(
 
     The same command again goes on exactly where it stopped. The run keeps the averaged weights of its best validation,
     and a report with its figures beside the paper's."""
-    from interbert.recipes import finetuning_recipe
     from interbert.settings import changed, read_pairs, read_toml, to_toml
+    from interbert.task_recipes import finetuning_recipe
 
     plan = finetuning_recipe(task, recipe)
     if regions is not None:

@@ -86,6 +86,7 @@ def corpus(
     Says what was dropped and why. SOURCE is a file; of products also a folder. A catalogue's columns are found by their
     usual names, else named: --set columns.title=NAME, and columns.image, id, category, brand, seller, price, split.
     Its titles are cleaned: --set cleaning.max_characters, cleaning.script=simplified, per_title, per_seller, alike.
+    Its columns make further texts: --set 'topics=["{colour} {category}"]'.
 
     With --text-alone no pictures are read and none are needed: for `interbert pretrain --recipe chinese-texts`."""
     from interbert.config import with_settings
@@ -165,6 +166,7 @@ def _products(
     """
     from interbert.corpus.catalogue import Catalogue
     from interbert.corpus.products import ProductCaptions
+    from interbert.corpus.topics import TopicTemplates
     from interbert.text.spam import SpamFilter, WordList
     from interbert.text.spam_model import SpamModel
     from interbert.text.titles import TitleCleaner
@@ -173,7 +175,7 @@ def _products(
     if spam is not None:
         words, model = spam
         judge = SpamFilter(WordList.load(words), SpamModel.load(model) if model else None, options.spam_threshold)
-    catalogue = Catalogue(source, options.columns, needed)
+    catalogue = Catalogue(source, options.columns, needed, TopicTemplates(options.topics).columns)
     return ProductCaptions(catalogue, TitleCleaner(language, options.cleaning, segmenter, judge), options)
 
 

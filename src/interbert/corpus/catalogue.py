@@ -12,7 +12,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePath
 from typing import Any
@@ -60,7 +60,7 @@ class Columns:
 class Product:
     """One row. images: as the row names them, the main one first.  place: "line 7".  Texts are "" where it has none.
 
-    others: the cells of all other columns, as they are.
+    others: the cells of all other columns, as they are, and of those that the catalogue was asked to keep.
     """
 
     place: str
@@ -80,14 +80,20 @@ class Catalogue:
 
     A folder is one with a single .csv, .tsv or .jsonl file in it, or pictures with a .txt of the same name beside each,
     which is its title; the subfolder is the category. encoding: how the file is read.
-    needed: what must have a column.
+    needed: what must have a column.  kept: columns, or what known ones hold ("category"), that must be there too; of a
+    file, columns with these names stay among a product's `others`.
     Raises UsageError where there is no catalogue or a column does not exist; the nearest is suggested.
     """
 
     def __init__(
-        self, path: str | Path, columns: Columns | None = None, needed: tuple[str, ...] = ("title", "image")
+        self,
+        path: str | Path,
+        columns: Columns | None = None,
+        needed: tuple[str, ...] = ("title", "image"),
+        kept: tuple[str, ...] = (),
     ) -> None:
-        self.path, self.columns, self.needed = _file_of(Path(path)), columns or Columns(), needed
+        self.path, self.columns = _file_of(Path(path)), columns or Columns()
+        self.needed, self.kept = needed, kept
         self.encoding = Encoding("utf-8") if self.path.is_dir() else encoding_of(self.path)
         self.malformed = Malformed(self.path)
 
@@ -105,7 +111,7 @@ class Catalogue:
     def _of_file(self) -> Iterator[Product]:
         with decoded(self.path, self.encoding) as file:
             read = _jsonl if self.path.suffix.lower() == ".jsonl" else _table
-            yield from read(file, self._roles, self.malformed)
+            yield from read(file, self._roles, self.malformed, self.kept)
 
     def _roles(self, header: list[str]) -> dict[str, str]:
         """Role -> the name of its column. Raises UsageError where a named or a needed one is not there."""
@@ -121,6 +127,9 @@ class Catalogue:
                 roles[role] = known[0]
             elif role in self.needed:
                 raise UsageError(f"catalogue '{self.path}': {_missing(role, header)}")
+        for name in self.kept:
+            if name not in roles and name not in header:
+                raise UsageError(f"catalogue '{self.path}': {unknown_name('column', name, header)}")
         return roles
 
 
@@ -188,7 +197,7 @@ def _of_folder(folder: Path) -> Iterator[Product]:
             )  # fmt: skip
 
 
-def _table(lines: Iterable[str], roles: Roles, malformed: Malformed) -> Iterator[Product]:
+def _table(lines: Iterable[str], roles: Roles, malformed: Malformed, kept: Sequence[str]) -> Iterator[Product]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     first = next(iter(lines := iter(lines)), "")
     rows = csv.reader(
@@ -196,7 +205,7 @@ def _table(lines: Iterable[str], roles: Roles, malformed: Malformed) -> Iterator
     )
     header = [name.strip() for name in next(rows, [])]
     places = {role: header.index(name) for role, name in roles(header).items()}
-    others = {name: at for at, name in enumerate(header) if at not in places.values()}
+    others = {name: at for at, name in enumerate(header) if at not in places.values() or name in kept}
     last = rows.line_num
     for number, row in csv_rows(rows, malformed):
         place = f"line {number}" if number == last + 1 else f"lines {last + 1} to {number}"
@@ -208,13 +217,13 @@ def _table(lines: Iterable[str], roles: Roles, malformed: Malformed) -> Iterator
         yield _product(place, {role: row[at] for role, at in places.items()}, cells)
 
 
-def _jsonl(lines: Iterable[str], roles: Roles, malformed: Malformed) -> Iterator[Product]:
+def _jsonl(lines: Iterable[str], roles: Roles, malformed: Malformed, kept: Sequence[str]) -> Iterator[Product]:
     entries = _entries(lines, malformed)
     peeked = list(itertools.islice(entries, _PEEKED))
     header = dict.fromkeys(key for _, entry in peeked for key in entry)
     names = roles(list(header))
     for place, entry in itertools.chain(peeked, entries):
-        cells = {name: cell for name, cell in entry.items() if name not in names.values()}
+        cells = {name: cell for name, cell in entry.items() if name not in names.values() or name in kept}
         yield _product(place, {role: entry.get(name) for role, name in names.items()}, cells)
 
 

@@ -12,8 +12,8 @@ import json
 import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import IO, Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from interbert.corpus.build import BuildOptions
 from interbert.corpus.catalogue import Catalogue, Columns, Product, picture_id
 from interbert.corpus.readers import Caption, is_split, split_of
 from interbert.corpus.report import CorpusReport
+from interbert.corpus.topics import TopicTemplates
 from interbert.errors import UsageError, unknown_name
 from interbert.text.duplicates import first_alike, plain_form, sketches
 from interbert.text.titles import Cleaning, TitleCleaner
@@ -40,6 +41,7 @@ class ProductOptions:
     per_seller: int = 0  # products, in the catalogue's order
     per_title: int = 0  # products whose titles differ at most in capitals, blanks and marks
     spam_threshold: float = 0.5  # probability from which on the classifier's word counts, where there is one
+    topics: tuple[str, ...] = ()  # further texts of a product, made of its columns, as in "{colour} {category}"
     alike: float = 0.0  # titles that share this much of their pairs of characters are copies: the first stays; 0.8
 
     def __post_init__(self) -> None:
@@ -48,6 +50,7 @@ class ProductOptions:
                 f"per_seller {self.per_seller}, per_title {self.per_title}, alike {self.alike}: "
                 "wanted 0 or more, and a share in 0..1"
             )
+        TopicTemplates(self.topics)
 
 
 def product_build_options(language: Literal["en", "zh"]) -> BuildOptions:
@@ -58,12 +61,15 @@ def product_build_options(language: Literal["en", "zh"]) -> BuildOptions:
 class ProductCaptions:
     """The main pictures of a catalogue with their cleaned titles, as `build_corpus` takes them. Can be read again.
 
+    After its title a picture also has the texts that `topics` make of its product's columns, cleaned alike.
+
     Of a `Catalogue` that does not need pictures, also the titles of products without one: for a corpus of texts alone.
     Raises, while reading, UsageError for a category that no product has.
     """
 
     def __init__(self, catalogue: Catalogue, cleaner: TitleCleaner, options: ProductOptions | None = None) -> None:
         self.catalogue, self.cleaner, self.options = catalogue, cleaner, options or ProductOptions()
+        self.templates = TopicTemplates(self.options.topics)
         self.path = catalogue.path
         self._report = CorpusReport()
 
@@ -73,9 +79,26 @@ class ProductCaptions:
         with tempfile.TemporaryFile() as spool:
             read = _Read(spool, self.options, self._report)
             for products in _blocks(read.wanted(self.catalogue)):
-                read.add(products, self.cleaner.clean([product.title for product in products]))
+                titles = self.cleaner.clean([product.title for product in products])
+                read.add(products, titles, self._topics(products))
             for at in np.flatnonzero(read.chosen()).tolist():
-                yield Caption(*read.row(at))
+                caption, topics = read.row(at)
+                yield caption
+                for number, topic in enumerate(topics, 1):
+                    yield replace(caption, text=topic, id=f"{caption.id}, topic {number}")
+
+    def _topics(self, products: Sequence[Product]) -> list[list[str]]:
+        """The cleaned texts that each product's columns make; those that cleaning drops are counted."""
+        made = [self.templates.of(_cells(product)) for product in products] if self.options.topics else []
+        cleaned = iter(self.cleaner.clean([text for texts in made for text in texts]))
+        kept: list[list[str]] = [[] for _ in products]
+        for at, texts in enumerate(made):
+            for text in texts:
+                if topic := next(cleaned):
+                    kept[at].append(topic)
+                else:
+                    self._report.drop("what its columns say was dropped in cleaning", f"{products[at].place}: {text}")
+        return kept
 
     def account(self, report: CorpusReport) -> None:
         """Adds to a report what the last reading left out, and every step of the cleaning."""
@@ -129,17 +152,18 @@ class _Read:
             known = list(self._categories)[:_NAMED]
             raise UsageError(f"catalogue '{products.path}': {unknown_name('category', missing[0], known)}")
 
-    def add(self, products: Sequence[Product], titles: Sequence[str]) -> None:
-        """Spools products with their cleaned titles; those that cleaning dropped are counted."""
-        kept = [(product, title) for product, title in zip(products, titles, strict=True) if title]
+    def add(self, products: Sequence[Product], titles: Sequence[str], topics: Sequence[Sequence[str]]) -> None:
+        """Spools products with their cleaned titles and topics; those whose titles cleaning dropped are counted."""
+        kept = [one for one in zip(products, titles, topics, strict=True) if one[1]]
         for product in (product for product, title in zip(products, titles, strict=True) if not title):
             self._drop("its title was dropped in cleaning", product)
-        forms = [plain_form(title) for _, title in kept]
+        forms = [plain_form(title) for _, title, _ in kept]
         if self.options.alike and kept:
             self.sketches.append(sketches(forms))
-        for (product, title), form in zip(kept, forms, strict=True):
+        for (product, title, said), form in zip(kept, forms, strict=True):
             split = split_of(product.split) if product.split else None
-            row = json.dumps(["".join(product.images[:1]), title, split, product.place, product.category]).encode()
+            image = "".join(product.images[:1])
+            row = json.dumps([image, title, split, product.place, product.category, said]).encode()
             self.spool.write(row)
             self.ends.append(self.ends[-1] + len(row))
             self.forms.append(_hash(form))
@@ -150,7 +174,7 @@ class _Read:
         chosen = np.ones(len(self.forms), np.bool_)
         if self.options.alike and len(chosen):
             first = first_alike(
-                np.concatenate(self.sketches), lambda at: plain_form(self.row(at)[1]), self.options.alike
+                np.concatenate(self.sketches), lambda at: plain_form(self.row(at)[0].text), self.options.alike
             )
             self._leave(chosen, first != np.arange(len(first)), "its title is nearly that of an earlier product")
         if self.options.per_title:
@@ -162,16 +186,16 @@ class _Read:
             self._leave(chosen, late, f"its seller has {self.options.per_seller} products already")
         return chosen
 
-    def row(self, at: int) -> tuple[str, str, str | None, str, str]:
-        """Picture, title, split, place and category of a row."""
+    def row(self, at: int) -> tuple[Caption, list[str]]:
+        """A row as its title's caption, and its topics."""
         self.spool.seek(self.ends[at])
-        image, title, split, place, category = json.loads(self.spool.read(self.ends[at + 1] - self.ends[at]))
-        return image if "://" not in image else picture_id(image), title, split, place, category
+        image, title, split, place, category, topics = json.loads(self.spool.read(self.ends[at + 1] - self.ends[at]))
+        return Caption(image if "://" not in image else picture_id(image), title, split, place, category), topics
 
     def _leave(self, chosen: NDArray[np.bool_], which: NDArray[np.bool_], reason: str) -> None:
         for at in np.flatnonzero(chosen & which).tolist():
-            image, title, *_ = self.row(at)
-            self.report.drop(reason, f"{image}: {title}")
+            caption, _ = self.row(at)
+            self.report.drop(reason, f"{caption.image}: {caption.text}")
         chosen &= ~which
 
     def _category(self, product: Product) -> str:
@@ -206,6 +230,12 @@ class _Read:
     def _drop(self, reason: str, product: Product) -> None:
         image = product.images[0] if product.images else "no picture"
         self.report.drop(reason, f"{product.place}: {image}: {product.title}")
+
+
+def _cells(product: Product) -> dict[str, Any]:
+    """The cells of a product by what they hold ("category") and by the names of their columns."""
+    known = {role.name: getattr(product, role.name) for role in fields(Columns) if role.name != "image"}
+    return {**known, **product.others}
 
 
 def _hash(*texts: str) -> int:

@@ -123,7 +123,7 @@ def started(
         return InterBert(plan.model), plan
     if init_kind(init) == "run":
         run = Path(init.removeprefix(NEW_WORDS))
-        if not run.is_dir():
+        if init == NEW_WORDS or not run.is_dir():
             raise UsageError(
                 f"--init: got '{init}', wanted bert:FOLDER_OR_ID, the folder of a run or {NEW_WORDS}FOLDER"
             )

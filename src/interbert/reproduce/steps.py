@@ -18,10 +18,11 @@ from interbert.files import sha256_of
 from interbert.pretraining.evaluation import evaluate_run
 from interbert.pretraining.job import Pretraining
 from interbert.pretraining.run import pretrain
-from interbert.recipes import finetuning_recipe, pretraining_recipe
+from interbert.recipes import pretraining_recipe
 from interbert.reproduce.cost import Cost
 from interbert.reproduce.processes import gpus, under_torchrun
 from interbert.settings import changed, read_pairs
+from interbert.task_recipes import finetuning_recipe
 from interbert.tasks.evaluation import evaluate_task
 from interbert.tasks.finetuning import Finetuning, finetune
 from interbert.tasks.task import Asked

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,28 +22,16 @@ from tqdm import tqdm
 from interbert.batch import Regions
 from interbert.corpus.corpus import Corpus
 from interbert.corpus.pictures import Pictures
-from interbert.corpus.readers import Malformed
 from interbert.draws import generator_for
 from interbert.errors import InterbertError
 from interbert.pretraining.batches import Belonging
 from interbert.scoring.pictures import check_extractor
 from interbert.scoring.scorer import Scorer
-from interbert.tasks.rows import Row, read_examples, rows_of, split_of_row, text_in
+from interbert.tasks.matching_files import LabelledPair, read_pairs_of
 from interbert.vision.images import ImageError
 from interbert.vision.store import RegionStore
 
-ENDINGS = (".jsonl", ".csv", ".tsv")
 AT_ONCE = 512  # pairs scored together; bounds the memory of their regions
-LABELS = {0: False, 1: True, "0": False, "1": True}
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """A pair and whether it belongs together. picture: its name in the file, or its id."""
-
-    text: str
-    picture: str
-    belongs: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +41,7 @@ class LabelledPairs:
     about: JSON values that say where the pairs are from.  left_out: reason -> count.
     """
 
-    pairs: Sequence[Labelled]
+    pairs: Sequence[LabelledPair]
     regions: Callable[[str], Regions]
     about: dict[str, Any]
     left_out: Counter[str] = field(default_factory=Counter)
@@ -87,7 +75,7 @@ def labelled_pairs(
     """
     if (place / "corpus.json").is_file():
         return _of_corpus(scorer, place, split, negatives, seed)
-    found = read_examples(place, ENDINGS, _read)
+    found = read_pairs_of(place)
     rows = found.part(split)
     left_out = Counter({"the row cannot be read": sum(found.left_out.values())})
     about = {"from": place.name, "split": split if split in found.splits else None, "others": "as labelled"}
@@ -101,7 +89,7 @@ def scored(scorer: Scorer, given: LabelledPairs, progress: bool = False) -> Scor
     """The margin of every pair whose picture can be read; others are counted in `given.left_out`."""
     order = sorted(range(len(given.pairs)), key=lambda at: given.pairs[at].picture)
     margins: list[NDArray[np.float32]] = []
-    kept: list[Labelled] = []
+    kept: list[LabelledPair] = []
     name, regions = None, None
     with tqdm(total=len(order), unit="pair", desc="scoring", disable=not progress, smoothing=0.1) as bar:
         for start in range(0, len(order), AT_ONCE):
@@ -125,24 +113,6 @@ def _or_none(given: LabelledPairs, picture: str) -> Regions | None:
         return given.regions(picture)
     except ImageError:
         return None
-
-
-def _read(path: Path, malformed: Malformed) -> Iterator[tuple[str | None, Labelled]]:
-    for place, row in rows_of(path, malformed):
-        try:
-            split, pair = split_of_row(row), Labelled(text_in(row, "text"), text_in(row, "image"), _label(row))
-        except ValueError as error:
-            malformed.add(place, str(error))
-            continue
-        yield split, pair
-
-
-def _label(row: Row) -> bool:
-    value = row.get("label")
-    found = LABELS.get(value.strip() if isinstance(value, str) else value) if isinstance(value, int | str) else None
-    if found is None:
-        raise ValueError(f"label is {value!r:.60}, wanted 1 where text and picture belong together, else 0")
-    return found
 
 
 def _stored(scorer: Scorer, folder: Path) -> Callable[[str], Regions]:
@@ -172,8 +142,8 @@ def _of_corpus(scorer: Scorer, folder: Path, split: str, negatives: int, seed: i
         others = pool[~belonging.matrix(np.array([text]), pool)[0]]
         drawn = torch.randperm(len(others), generator=generator_for(seed, "labelled pairs", text))[:negatives]
         said = corpus.text(text)
-        pairs.append(Labelled(said, corpus.image_id(corpus.image_of(text)), True))
-        pairs += [Labelled(said, corpus.image_id(int(image)), False) for image in others[drawn.numpy()]]
+        pairs.append(LabelledPair(said, corpus.image_id(corpus.image_of(text)), True))
+        pairs += [LabelledPair(said, corpus.image_id(int(image)), False) for image in others[drawn.numpy()]]
     images = {corpus.image_id(int(image)): int(image) for image in pool}
     about = {"from": folder.name, "split": split, "others": f"{negatives} drawn pictures a text"}
     return LabelledPairs(pairs, lambda name: corpus.regions(images[name]), about)

@@ -123,7 +123,7 @@ def _known(name: str, run: Path, zero_shot: bool) -> dict[str, Any]:
     if task is None:
         raise InterbertError(
             f"run '{run}' was not finetuned: finetune it with  interbert finetune {name} DATA --from {run} --out OUT  "
-            "or, for retrieval and products, give --zero-shot"
+            "or, for retrieval, products and matching, give --zero-shot"
         )
     if task != name:
         raise InterbertError(f"run '{run}' was finetuned for {task}, not for {name}")

@@ -54,6 +54,7 @@ TASKS: dict[str, TaskKind] = {
     "stsb": TaskKind("glue", "GlueOptions", "Stsb"),
     "rte": TaskKind("glue", "GlueOptions", "Rte"),
     "products": TaskKind("products", "ProductsOptions", "Products"),
+    "matching": TaskKind("matching", "MatchingOptions", "Matching"),
     "prefilter": TaskKind("prefilter", "PrefilterOptions", "Prefilter"),
 }
 
