@@ -8,10 +8,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from reproduce_helpers import done, metrics, told
+from reproduce_helpers import Told, done, metrics, told
 
 from interbert.errors import InterbertError
 from interbert.reproduce.cells import Result
+from interbert.reproduce.cost import Cost
 from interbert.reproduce.running import do_steps, results_of, seconds_left
 
 
@@ -124,6 +125,16 @@ def test_what_is_left_is_reckoned_by_what_done_steps_took() -> None:
     results = {"a": done(0.5, seconds=30.0), "b": Result(), "c": Result()}
     assert seconds_left(steps, steps[1:], results) == pytest.approx(60.0)
     assert seconds_left(steps, steps, dict.fromkeys("abc", Result())) == pytest.approx(30.0)
+
+
+def test_how_long_one_kind_of_step_took_says_nothing_of_another() -> None:
+    class Extracting(Told):
+        """Steps of another kind."""
+
+    there = Extracting(name="regions", root=Path("DIR"), cost=Cost(seconds=10.0))
+    run = told(Path("DIR"), "run")
+    results = {"regions": done(0.5, seconds=0.0), "run": Result()}
+    assert seconds_left([there, run], [run], results) == pytest.approx(10.0)
 
 
 def test_each_step_says_its_place_and_what_is_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

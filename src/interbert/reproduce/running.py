@@ -168,11 +168,18 @@ def bar(share: float, width: int = 20) -> str:
 
 
 def seconds_left(steps: Sequence[Step], to_do: Sequence[Step], results: Mapping[str, Result]) -> float:
-    """Seconds of the steps to do, as reckoned, times what done steps took of what was reckoned for them."""
-    done = [step for step in steps if results[step.name].done]
+    """Seconds of the steps to do, as reckoned, times what done steps of their kind took of what was reckoned for them.
+
+    Of their kind alone: how fast pictures were extracted says nothing of a training.
+    """
+    return sum(one.cost.seconds * _slower(type(one), steps, results) for one in to_do)
+
+
+def _slower(kind: type[Step], steps: Sequence[Step], results: Mapping[str, Result]) -> float:
+    """How much longer the done steps of a kind took than was reckoned; 1 where none is done."""
+    done = [step for step in steps if type(step) is kind and results[step.name].done]
     reckoned = sum(step.cost.seconds for step in done)
-    took = sum(results[step.name].seconds for step in done)
-    return sum(step.cost.seconds for step in to_do) * (took / reckoned if reckoned else 1.0)
+    return sum(results[step.name].seconds for step in done) / reckoned if reckoned else 1.0
 
 
 def readable(seconds: float) -> str:
