@@ -114,7 +114,7 @@ def _shop(root: Path, place: Place) -> tuple[Shop, Source]:
         shoes.folder,
         (shoes,),
         split="test",
-        settings=("batch_size=8", "training.validate_every=60"),
+        settings=("batch_size=8", "training.validate_every=150"),
         missing=missing,
         examples=570,
         pairs=4,
