@@ -155,8 +155,11 @@ def test_titles_come_from_a_catalogue_without_pictures_or_from_lines(tmp_path: P
 
 
 def test_a_column_to_keep_stays_beside_what_it_holds_and_must_be_there(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
     path = write(tmp_path, "shop.csv", "title,image,master_category,colour\n裙,a.jpg,女装,红\n")
     (product,) = Catalogue(path, kept=("master_category", "category"))
     assert (product.category, product.others) == ("女装", {"master_category": "女装", "colour": "红"})
     with pytest.raises(UsageError, match="no column 'color'; did you mean 'colour'"):
         list(Catalogue(path, kept=("color",)))
+    with pytest.raises(UsageError, match="no column 'brand'"):
+        list(Catalogue(tmp_path / "pictures", kept=("brand",)))

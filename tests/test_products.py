@@ -88,12 +88,6 @@ def test_a_product_that_is_left_out_leaves_with_all_its_texts(tmp_path: Path) ->
     assert kept == [("0.jpg", "红裙"), ("0.jpg", "红色")]
 
 
-def test_a_topic_without_a_column_is_refused(tmp_path: Path) -> None:
-    for topic in ("red", "{colour", "{a} }"):
-        with pytest.raises(UsageError, match="wanted columns in braces"):
-            products(tmp_path, [], topics=(topic,))
-
-
 def test_two_categories_share_no_product_and_no_picture(tmp_path: Path) -> None:
     rows = [
         row(0, "红裙", category="女装"),

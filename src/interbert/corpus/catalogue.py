@@ -37,6 +37,7 @@ KNOWN = {  # the names of columns that are found by themselves, in order; case, 
     "split": "split",
 }
 FILES = (".csv", ".tsv", ".jsonl")
+OF_FOLDERS = ("id", "image", "title", "category")  # what pictures in folders say of their products
 _PEEKED = 1000  # lines of a jsonl whose keys say what its columns are
 Roles = Callable[[list[str]], dict[str, str]]  # the columns of a file -> role and column
 _BETWEEN_IMAGES = re.compile(r"\s*[|;]\s*|\s*,\s*(?=https?://)|\s+(?=https?://)")
@@ -104,6 +105,8 @@ class Catalogue:
 
     def __iter__(self) -> Iterator[Product]:
         self.malformed = Malformed(self.path)
+        if self.path.is_dir():
+            self._require_kept(OF_FOLDERS, OF_FOLDERS)
         rows = _of_folder(self.path) if self.path.is_dir() else self._of_file()
         yield from rows
         self.malformed.stop_if_too_many()
@@ -127,10 +130,14 @@ class Catalogue:
                 roles[role] = known[0]
             elif role in self.needed:
                 raise UsageError(f"catalogue '{self.path}': {_missing(role, header)}")
-        for name in self.kept:
-            if name not in roles and name not in header:
-                raise UsageError(f"catalogue '{self.path}': {unknown_name('column', name, header)}")
+        self._require_kept([*roles, *header], header)
         return roles
+
+    def _require_kept(self, there: Sequence[str], shown: Sequence[str]) -> None:
+        """Raises UsageError where a column to keep is not there. shown: the names that the message has."""
+        for name in self.kept:
+            if name not in there:
+                raise UsageError(f"catalogue '{self.path}': {unknown_name('column', name, shown)}")
 
 
 def titles_of(path: str | Path) -> list[str]:
