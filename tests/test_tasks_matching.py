@@ -89,9 +89,9 @@ def test_pairs_of_which_none_fits_and_a_missing_store_are_refused(tmp_path: Path
 
 def test_the_report_shows_pairs_judged_right_and_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = opened(tmp_path, split="validation")
-    readings = [task.part("validation").readings[at] for at in (0, 3)]
+    readings = [task.part("validation").readings[at] for at in (1, 0, 3)]
     monkeypatch.setattr(task, "_validated", lambda: readings)
-    monkeypatch.setattr(task, "predict", lambda *_: np.array([1.0, 1.0]))
+    monkeypatch.setattr(task, "predict", lambda *_: np.array([-1.0, 1.0, 1.0]))  # what it recalls is shown first
     right, wrong = task.examples(task_model(None), 1)
     assert (right.asked, right.said, right.right) == ("a dog", "fits", True)
     assert (wrong.asked, wrong.said, wrong.right) == ("a tree", "fits; people: does not fit", False)

@@ -185,9 +185,11 @@ class Matching(Task):
         }
 
     def examples(self, model: TaskModel, count: int) -> list[Shown]:
-        """Validation pairs that the model judges as people do, and as many that it does not."""
+        """Validation pairs that the model judges as people do, and as many that it does not; what it recalls first."""
         readings = self._validated()
         margins = self.predict(model, readings)
+        order = np.argsort(margins <= 0, kind="stable")
+        readings, margins = [readings[at] for at in order.tolist()], margins[order]
         right = (margins > 0) == _true(readings)
         return [self._shown(readings[at], float(margins[at]), bool(right[at])) for at in some_of_both(right, count)]
 
