@@ -82,6 +82,14 @@ def test_columns_make_further_texts_of_a_picture(tmp_path: Path) -> None:
     assert report.steps[0]["before"] == 7
 
 
+def test_topics_name_known_columns_by_their_own_names_too_and_none_that_is_not_there(tmp_path: Path) -> None:
+    rows = [row(0, "红裙", master_category="女装")]
+    kept, _ = read(products(tmp_path, rows, topics=("{master_category}新款", "{category}")))
+    assert kept == [("0.jpg", "红裙"), ("0.jpg", "女装新款"), ("0.jpg", "女装")]
+    with pytest.raises(UsageError, match="no column 'colour'"):
+        list(products(tmp_path, rows, topics=("{colour}",)))
+
+
 def test_a_product_that_is_left_out_leaves_with_all_its_texts(tmp_path: Path) -> None:
     rows = [row(0, "红裙", 颜色="红"), row(1, "红裙", 颜色="蓝"), row(2, "Nike", 颜色="绿")]
     kept, _ = read(products(tmp_path, rows, topics=("{颜色}色",), per_title=1))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pretraining_helpers import random_tokenizer
 
-from interbert.tasks.texts import joined, kept_lengths, pieces_of
+from interbert.tasks.texts import encoded, joined, kept_lengths, pieces_of
 
 TOKENIZER = random_tokenizer()
 CLS, SEP = TOKENIZER.cls_id, TOKENIZER.sep_id
@@ -34,3 +35,10 @@ def test_the_longer_text_is_cut_piece_by_piece(first: int, second: int, room: in
     while one + two > room:
         one, two = (one - 1, two) if one > two else (one, two - 1)
     assert kept_lengths(first, second, room) == (one, two)
+
+
+def test_a_text_that_is_too_long_keeps_its_beginning_and_sep_and_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    long = " ".join(["dog"] * 9)
+    (one, two), cut = encoded(["dog", long], 5, TOKENIZER, "questions")
+    assert (one, two, cut) == (TOKENIZER.encode("dog"), TOKENIZER.encode(long, 5), 1)
+    assert "1 of 2 questions are longer than 5 tokens: cut" in caplog.text

@@ -166,7 +166,6 @@ def _products(
     """
     from interbert.corpus.catalogue import Catalogue
     from interbert.corpus.products import ProductCaptions
-    from interbert.corpus.topics import TopicTemplates
     from interbert.text.spam import SpamFilter, WordList
     from interbert.text.spam_model import SpamModel
     from interbert.text.titles import TitleCleaner
@@ -175,7 +174,7 @@ def _products(
     if spam is not None:
         words, model = spam
         judge = SpamFilter(WordList.load(words), SpamModel.load(model) if model else None, options.spam_threshold)
-    catalogue = Catalogue(source, options.columns, needed, TopicTemplates(options.topics).columns)
+    catalogue = Catalogue(source, options.columns, needed)
     return ProductCaptions(catalogue, TitleCleaner(language, options.cleaning, segmenter, judge), options)
 
 

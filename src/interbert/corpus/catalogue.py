@@ -103,12 +103,17 @@ class Catalogue:
         """Where the paths of pictures begin."""
         return self.path if self.path.is_dir() else self.path.parent
 
+    def keeping(self, names: tuple[str, ...]) -> Catalogue:
+        """The same catalogue, which keeps these columns too."""
+        return Catalogue(self.path, self.columns, self.needed, (*self.kept, *names)) if names else self
+
     def __iter__(self) -> Iterator[Product]:
         self.malformed = Malformed(self.path)
         if self.path.is_dir():
             self._require_kept(OF_FOLDERS, OF_FOLDERS)
-        rows = _of_folder(self.path) if self.path.is_dir() else self._of_file()
-        yield from rows
+            yield from _of_folder(self.path)
+        else:
+            yield from self._of_file()
         self.malformed.stop_if_too_many()
 
     def _of_file(self) -> Iterator[Product]:

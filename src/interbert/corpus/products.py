@@ -64,12 +64,13 @@ class ProductCaptions:
     After its title a picture also has the texts that `topics` make of its product's columns, cleaned alike.
 
     Of a `Catalogue` that does not need pictures, also the titles of products without one: for a corpus of texts alone.
-    Raises, while reading, UsageError for a category that no product has.
+    Raises, while reading, UsageError for a category that no product has, or a topic's column that there is not.
     """
 
     def __init__(self, catalogue: Catalogue, cleaner: TitleCleaner, options: ProductOptions | None = None) -> None:
-        self.catalogue, self.cleaner, self.options = catalogue, cleaner, options or ProductOptions()
+        self.cleaner, self.options = cleaner, options or ProductOptions()
         self.templates = TopicTemplates(self.options.topics)
+        self.catalogue = catalogue.keeping(self.templates.columns)
         self.path = catalogue.path
         self._report = CorpusReport()
 
@@ -89,7 +90,9 @@ class ProductCaptions:
 
     def _topics(self, products: Sequence[Product]) -> list[list[str]]:
         """The cleaned texts that each product's columns make; those that cleaning drops are counted."""
-        made = [self.templates.of(_cells(product)) for product in products] if self.options.topics else []
+        if not self.options.topics:
+            return [[] for _ in products]
+        made = [self.templates.of(_cells(product)) for product in products]
         cleaned = iter(self.cleaner.clean([text for texts in made for text in texts]))
         kept: list[list[str]] = [[] for _ in products]
         for at, texts in enumerate(made):

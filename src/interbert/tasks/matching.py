@@ -28,6 +28,7 @@ from interbert.tasks.matching_files import LabelledPair, read_pairs_of
 from interbert.tasks.pictures import StoredPictures
 from interbert.tasks.rows import Examples
 from interbert.tasks.task import Asked, Given, Measured, Task, TaskModel, drawn, longest_first, measured, some_of_both
+from interbert.tasks.texts import encoded
 from interbert.training.report import Shown
 
 log = logging.getLogger(__name__)
@@ -94,16 +95,12 @@ class Matching(Task):
         return self._parts[split]
 
     def _read(self, pairs: Sequence[LabelledPair]) -> Part:
-        part, limit = Part(), self.given.config.max_text_tokens
-        texts = list(dict.fromkeys(pair.text for pair in pairs))
-        read = dict(zip(texts, self.given.tokenizer.encode_many(texts), strict=True))
-        part.cut = sum(len(ids) > limit for ids in read.values())
-        if part.cut:
-            log.warning("%d of %d texts are longer than %d tokens: cut", part.cut, len(read), limit)
+        part, texts = Part(), list(dict.fromkeys(pair.text for pair in pairs))
+        words, part.cut = encoded(texts, self.given.config.max_text_tokens, self.given.tokenizer, "texts")
+        read = dict(zip(texts, words, strict=True))
         for pair in pairs:
             if (picture := self.pictures.find([pair.picture], part.left_out)) is not None:
-                ids = read[pair.text]
-                part.readings.append(Reading(pair, ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]], picture))
+                part.readings.append(Reading(pair, read[pair.text], picture))
         return part
 
     def _size(self, reading: Reading) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from interbert.text.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
 
 
 class Joined(NamedTuple):
@@ -47,3 +50,15 @@ def kept_lengths(first: int, second: int, room: int) -> tuple[int, int]:
 def pieces_of(texts: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
     """The pieces of each text, without `[CLS]` and `[SEP]`."""
     return [ids[1:-1] for ids in tokenizer.encode_many(list(texts))]
+
+
+def encoded(texts: Sequence[str], max_tokens: int, tokenizer: Tokenizer, what: str) -> tuple[list[list[int]], int]:
+    """`[CLS] pieces [SEP]` of each text, at most so many, and how many texts were cut, which is said.
+
+    what: the texts are called in the message, "questions".
+    """
+    read = tokenizer.encode_many(texts)
+    cut = sum(len(ids) > max_tokens for ids in read)
+    if cut:
+        log.warning("%d of %d %s are longer than %d tokens: cut", cut, len(read), what, max_tokens)
+    return [ids if len(ids) <= max_tokens else [*ids[: max_tokens - 1], ids[-1]] for ids in read], cut

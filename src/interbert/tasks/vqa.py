@@ -26,6 +26,7 @@ from interbert.errors import InterbertError, UsageError
 from interbert.tasks.pictures import StoredPictures, submitted
 from interbert.tasks.rows import Examples
 from interbert.tasks.task import Asked, Given, Task, TaskModel, drawn, longest_first, measured, some_of_both
+from interbert.tasks.texts import encoded
 from interbert.tasks.vqa_answers import answer_vocabulary, official_score, soft_targets, summary
 from interbert.tasks.vqa_files import Question, read_questions, write_submission
 from interbert.training.report import Picture, Shown
@@ -152,12 +153,8 @@ class Vqa(Task):
         return self._parts[split]
 
     def _read(self, questions: Sequence[Question], training: bool) -> Part:
-        part, limit = Part(), self.given.config.max_text_tokens
-        words = self.given.tokenizer.encode_many([question.text for question in questions])
-        part.cut = sum(len(ids) > limit for ids in words)
-        if part.cut:
-            log.warning("%d of %d questions are longer than %d tokens: cut", part.cut, len(questions), limit)
-        words = [ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]] for ids in words]
+        part, texts = Part(), [question.text for question in questions]
+        words, part.cut = encoded(texts, self.given.config.max_text_tokens, self.given.tokenizer, "questions")
         for question, ids in zip(questions, words, strict=True):
             if training and not soft_targets(question.answers, self.places):
                 part.left_out["no answer of it is in the vocabulary"] += 1
