@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Container
 from pathlib import Path
 
+from tqdm import tqdm
+
 from interbert.errors import InterbertError
 
 
@@ -18,6 +20,7 @@ def in_a_child(act: Callable[[], object], kill_after: float | None = None) -> tu
     began = time.monotonic()
     child = os.fork()
     if child == 0:
+        tqdm.set_lock(threading.RLock())  # its own is a semaphore that forks share: who dies in it stops all others
         try:
             act()
             os._exit(0)
