@@ -13,9 +13,10 @@ from interbert.corpus.corpus import Corpus
 from interbert.reproduce.cells import steps_of
 from interbert.reproduce.figure3 import SIZES, figure3
 from interbert.reproduce.report import figures_of
+from interbert.reproduce.reproduction import Wanted
 from interbert.reproduce.scales import setting_of
 from interbert.reproduce.shop import FINETUNING, PRETRAINING, BuildProducts, Drawn, Rendered
-from interbert.reproduce.steps import Extract, Finetune, Stored
+from interbert.reproduce.steps import Extract, Finetune, Pretrain, Stored
 from interbert.text.tokenizer import SPECIAL
 
 
@@ -94,3 +95,16 @@ def test_the_papers_shop_has_the_regions_of_its_appendix() -> None:
     steps = steps_of(figure3(setting_of("paper", Path("DIR"), None, 1)).cells)
     (found,) = [step for step in steps if isinstance(step, Extract)]
     assert (found.max_regions, found.min_confidence) == (16, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("init", "not_pretrained"),
+    [("bert:folder", "new:small+bert:folder"), ("new-words:run", "new:small"), ("run", "new:small")],
+)
+def test_pretraining_begins_as_it_is_told_and_a_bert_is_in_both(init: str, not_pretrained: str) -> None:
+    exhibit = figure3(Wanted("figure3", "small", Path("DIR"), init=init).setting())
+    steps = steps_of(exhibit.cells)
+    (pretrained,) = [step for step in steps if isinstance(step, Pretrain)]
+    assert pretrained.command()[-2:] == ["--init", init]
+    assert {step.start for step in steps if isinstance(step, Finetune)} == {pretrained, not_pretrained}
+    assert f"Begun with {init}, pretrained on" in exhibit.here

@@ -122,6 +122,7 @@ def test_another_scale_in_the_same_folder_is_one_sentence(
         (["table3", "--scale", "small", "--out", "new", "--data", "nowhere"], "no flickr8k/captions.jsonl"),
         (["table5", "--scale", "tiny", "--out", "new", "--only", "MNLI"], "no cell's name contains 'MNLI'"),
         (["table5", "--scale", "tiny", "--out", "new", "--data", "data"], "makes its own data"),
+        (["table3", "--scale", "tiny", "--out", "new", "--init", "run"], "--init: of Figure 3 alone; table3 begins as"),
     ],
 )
 def test_a_wrong_command_is_one_sentence_and_exit_status_2(

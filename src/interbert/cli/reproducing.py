@@ -30,6 +30,11 @@ IN_PART = 3
     "--data", type=FOLDER, help="Of small and paper: the folder of the data; docs/reproduce.md has its layout."
 )
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1), help="So many runs of what is trained.")
+@click.option(
+    "--init",
+    metavar="KIND:PATH",
+    help="Of figure3: what its pretraining begins with, as interbert pretrain --init has it.",
+)
 @click.option("--only", multiple=True, metavar="CELL", help="Cells whose name contains this; may be given again.")
 @click.option("--list", "to_list", is_flag=True, help="Every step, its command and its rough cost; nothing is done.")
 def reproduce(
@@ -39,6 +44,7 @@ def reproduce(
     out: Path,
     data: Path | None,
     seeds: int,
+    init: str | None,
     only: tuple[str, ...],
     to_list: bool,
 ) -> int:
@@ -51,7 +57,7 @@ def reproduce(
     from interbert.reproduce.reproduction import Wanted, listed, listed_lines
     from interbert.reproduce.reproduction import reproduce as reproduce_tables
 
-    wanted = Wanted(table, scale, out, data, seeds, only)
+    wanted = Wanted(table, scale, out, data, seeds, only, init)
     if to_list:
         found = listed(wanted)
         screen.show(found, listed_lines(found))

@@ -123,7 +123,7 @@ def _shop(root: Path, place: Place) -> tuple[Shop, Source]:
         regions=12,
     )
     regions = "Up to 16 regions of any confidence (the paper: over 0.1), since the detector's classes know no clothes."
-    about, notes = "a model 384 wide, begun at random; hours on two cores", (made_by_rule, regions)
+    about, notes = "a model 384 wide (hours on two cores)", (made_by_rule, regions)
     return Shop(about, pairs, "chinese", "new:small", epochs=8, missing=missing, notes=notes), source
 
 

@@ -90,8 +90,7 @@ def _shop(made: Generate, regions: Extract) -> tuple[Shop, Source]:
         words=6,
         regions=11,
     )
-    about = "a model 64 wide, begun at random"
-    return Shop(about, pairs, "tiny", "new:tiny", epochs=1, settings=("batch_size=8",)), source
+    return Shop("a model 64 wide", pairs, "tiny", "new:tiny", epochs=1, settings=("batch_size=8",)), source
 
 
 def _tasks(made: Generate, regions: Extract, corpus: Build) -> dict[str, Source]:

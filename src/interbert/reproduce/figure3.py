@@ -32,6 +32,7 @@ def figure3(of: Setting) -> Exhibit:
         raise UsageError(f"figure3: the scale '{of.scale}' has no shop")
     cells = [cell for size in SIZES for cell in _cells(of, shop, size)]
     goods = of.source("products").about
+    begun = "Begun at random" if shop.init is None else f"Begun with {shop.init}"
     return Exhibit(
         name="figure3",
         title="Figure 3: pretraining, and how much there is to finetune on",
@@ -39,7 +40,7 @@ def figure3(of: Setting) -> Exhibit:
         rows=(Row(WITH), Row(WITHOUT), Row(GAIN, "InterBERT", plotted=False), Row(CHANCE, plotted=False)),
         cells=tuple(cells),
         published={"InterBERT": {size.name: size.gain for size in SIZES}},
-        here=f"{shop.about}. Pretrained on {shop.pairs.about}; finetuned and tested on {goods}",
+        here=f"{shop.about}. {begun}, pretrained on {shop.pairs.about}; finetuned and tested on {goods}",
         there="TaoMultimodal, 3.1 million women's clothes and 200K women's shoes; about 22K test texts",
         seeds=of.seeds,
         plot="P@5, by the number of pairs that are finetuned on",

@@ -28,7 +28,7 @@ STATE = "reproduce.json"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked for: a table or "all", the scale, DIR, and as the options have them data, seeds and cells."""
+    """What is asked for: a table or "all", the scale, DIR, and as the options have them data, seeds, cells and init."""
 
     table: str
     scale: str
@@ -36,16 +36,23 @@ class Wanted:
     data: Path | None = None
     seeds: int = 1
     only: tuple[str, ...] = ()
+    init: str | None = None
 
     def setting(self) -> Setting:
-        """The scale on its data."""
-        return setting_of(self.scale, self.out, self.data, self.seeds)
+        """The scale on its data. Raises UsageError where no figure that is wanted begins with `init`."""
+        of = setting_of(self.scale, self.out, self.data, self.seeds)
+        if self.init is None:
+            return of
+        if self.table not in ("figure3", "all") or of.shop is None:
+            raise UsageError(f"--init: of Figure 3 alone; {self.table} begins as the scale '{self.scale}' has it")
+        return replace(of, shop=of.shop.begun_with(self.init))
 
     def command(self) -> str:
         """What goes on with it."""
         words = ["interbert", "reproduce", self.table, "--scale", self.scale, "--out", str(self.out)]
         words += [] if self.data is None else ["--data", str(self.data)]
         words += [] if self.seeds == 1 else ["--seeds", str(self.seeds)]
+        words += [] if self.init is None else ["--init", self.init]
         return shlex.join([*words, *(word for text in self.only for word in ("--only", text))])
 
 
@@ -93,13 +100,13 @@ def _remembered(wanted: Wanted, setting: Setting, asked: Sequence[Exhibit]) -> l
     """Every table that DIR was asked for, now or before, in the paper's order; and remembers those of now."""
     file = wanted.out / STATE
     data = None if wanted.data is None else str(wanted.data.resolve())
-    state: dict[str, Any] = {"scale": wanted.scale, "data": data, "tables": {}}
+    state: dict[str, Any] = {"scale": wanted.scale, "data": data, "init": wanted.init, "tables": {}}
     if file.is_file():
         before = json.loads(file.read_text(encoding="utf-8"))
-        for name in ("scale", "data"):
-            if before[name] != state[name]:
+        for name in ("scale", "data", "init"):
+            if before.get(name) != state[name]:
                 raise InterbertError(
-                    f"'{wanted.out}' was begun with {name} {before[name]}, not {state[name]}; give another --out"
+                    f"'{wanted.out}' was begun with {name} {before.get(name)}, not {state[name]}; give another --out"
                 )
         state = before
     elif wanted.out.is_dir() and any(wanted.out.iterdir()):

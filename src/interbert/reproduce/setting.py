@@ -77,6 +77,11 @@ class Shop:
     missing: str = ""
     notes: tuple[str, ...] = ()
 
+    def begun_with(self, init: str) -> Shop:
+        """Pretraining begins with `init`; what was not pretrained begins with it too where it is a BERT."""
+        blank, _, _ = self.start.partition("+")
+        return replace(self, init=init, start=f"{blank}+{init}" if init.startswith("bert:") else self.start)
+
 
 @dataclass(frozen=True)
 class Setting:
