@@ -259,3 +259,12 @@ def test_doctor_finds_torch_and_asks_no_network(
     found = json.loads(capsys.readouterr().out)
     assert found["torch"]["value"].startswith("2.")
     assert found["hub"]["value"] == "not asked (--network asks)"
+
+
+def test_ctrl_c_while_the_process_ends_ends_it_without_a_traceback() -> None:
+    script = (
+        "import atexit, os, signal; from interbert import __main__; __main__.run = lambda words: 1\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT); __main__.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
