@@ -56,10 +56,24 @@ def test_shares_of_a_profile_add_up_and_what_no_operation_has_is_between(load: L
 
 
 def test_hours_are_those_of_five_million_pairs_and_ratios_go_round_by_round(load: Load) -> None:
-    module = load("ranking_hours")
-    found = module.report({"bf16": [36.0, 36.0], "visualbert": [72.0, 108.0], "lxmert": [36.0, 36.0]}, pairs=1000)
+    rounds = [{"bf16": 36.0, "visualbert": slow, "lxmert": 36.0} for slow in (72.0, 108.0)]
+    found = load("ranking_hours").report(rounds, pairs=1000)
     assert found["hours"] == {"bf16": 50.0, "visualbert": 125.0, "lxmert": 50.0}
     assert found["ratios"]["visualbert over bf16"] == [2.5, 2.0, 3.0]
+
+
+def test_a_round_that_met_some_contestants_counts_for_those_alone(load: Load) -> None:
+    found = load("ranking_hours").report([{"bf16": 36.0, "lxmert": 72.0}, {"bf16": 72.0}], pairs=1000)
+    assert found["hours"] == {"bf16": 75.0, "lxmert": 100.0}
+    assert found["share_of_all_pairs"] == {"bf16": 0.0004, "lxmert": 0.0002}
+    assert found["ratios"] == {"lxmert over bf16": [2.0, 2.0, 2.0]}
+
+
+def test_a_folder_of_rounds_goes_on_with_the_options_it_was_begun_with_alone(load: Load, tmp_path: Path) -> None:
+    begun = load("ranking_hours").begun
+    assert begun(tmp_path / "rounds", {"texts": 2}) == begun(tmp_path / "rounds", {"texts": 2})
+    with pytest.raises(SystemExit, match="was begun with {'texts': 2}, not {'texts': 3}"):
+        begun(tmp_path / "rounds", {"texts": 3})
 
 
 def test_captions_of_a_sample_have_the_lengths_of_the_middles(load: Load) -> None:
