@@ -115,21 +115,26 @@ def init_kind(init: str | None) -> str:
     return "bert" if init.startswith("bert:") else "run"
 
 
+def init_folder(init: str) -> Path:
+    """Where the weights are that `--init` names. Raises UsageError or InterbertError where there are none."""
+    if init_kind(init) == "bert":
+        return find_bert(init.removeprefix("bert:"))
+    run = Path(init.removeprefix(NEW_WORDS))
+    if init == NEW_WORDS or not run.is_dir():
+        raise UsageError(f"--init: got '{init}', wanted bert:FOLDER_OR_ID, the folder of a run or {NEW_WORDS}FOLDER")
+    return run
+
+
 def started(
     plan: Pretraining, init: str | None, corpus: AnyCorpus, tokenizer: Tokenizer
 ) -> tuple[InterBert, Pretraining]:
     """A model with its first weights, and the plan with the configuration that it has."""
     if init is None:
         return InterBert(plan.model), plan
+    folder = init_folder(init)
     if init_kind(init) == "run":
-        run = Path(init.removeprefix(NEW_WORDS))
-        if init == NEW_WORDS or not run.is_dir():
-            raise UsageError(
-                f"--init: got '{init}', wanted bert:FOLDER_OR_ID, the folder of a run or {NEW_WORDS}FOLDER"
-            )
-        model = from_run(run, plan.model, corpus, new_words=init.startswith(NEW_WORDS))
+        model = from_run(folder, plan.model, corpus, new_words=init.startswith(NEW_WORDS))
         return model, replace(plan, model=model.config)
-    folder = find_bert(init.removeprefix("bert:"))
     theirs = Tokenizer.load(folder)
     if theirs.digest != tokenizer.digest:
         raise InterbertError(

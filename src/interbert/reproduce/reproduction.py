@@ -1,6 +1,7 @@
 """`interbert reproduce`: tables of the paper at a scale, in a folder that remembers what it was begun with.
 
-DIR holds the steps' folders, `steps/` (what became of each), `reproduce.json` (scale, data, tables) and the reports.
+DIR holds the steps' folders, `steps/` (what became of each), `reproduce.json` (scale, data, tables, Figure 3's init)
+and the reports.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from interbert.errors import InterbertError, UsageError
 from interbert.files import write_json
+from interbert.pretraining.run import init_folder
 from interbert.reproduce.cells import Cell, Exhibit, Result, chosen, figure, steps_of
 from interbert.reproduce.report import report_files, write_reports
 from interbert.reproduce.running import do_steps, readable, results_of, seconds_left
@@ -24,6 +26,7 @@ from interbert.reproduce.tables import EXHIBITS, exhibits_of
 
 log = logging.getLogger(__name__)
 STATE = "reproduce.json"
+FIGURE3 = "figure3"
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,9 @@ class Wanted:
 
     def setting(self) -> Setting:
         """The scale on its data. Raises UsageError where no figure that is wanted begins with `init`."""
-        of = setting_of(self.scale, self.out, self.data, self.seeds)
-        if self.init is None:
-            return of
-        if self.table not in ("figure3", "all") or of.shop is None:
+        if self.init is not None and self.table not in (FIGURE3, "all"):
             raise UsageError(f"--init: of Figure 3 alone; {self.table} begins as the scale '{self.scale}' has it")
-        return replace(of, shop=of.shop.begun_with(self.init))
+        return _begun_with(self.init, setting_of(self.scale, self.out, self.data, self.seeds))
 
     def command(self) -> str:
         """What goes on with it."""
@@ -60,12 +60,14 @@ def reproduce(wanted: Wanted, *, progress: bool = False) -> dict[str, Any]:
     """Does what is not done of the steps that the wanted cells need, and writes the reports of all tables of DIR.
 
     Returns what report.json holds, with "missing", the number of wanted cells without a figure. On Ctrl-C what is done
-    is kept and in the reports. Raises UsageError for data that are not there, InterbertError where DIR was begun with
-    others.
+    is kept and in the reports. Raises UsageError for data or an init that are not there, InterbertError where DIR was
+    begun with others.
     """
     if wanted.data is None and wanted.scale in LAYOUT:
         raise UsageError(f"--data: the scale '{wanted.scale}' reads a folder with {LAYOUT[wanted.scale]}")
     setting = wanted.setting()
+    if wanted.init is not None:
+        init_folder(wanted.init)
     asked = exhibits_of(wanted.table, setting)
     steps = steps_of(_chosen(asked, wanted.only))
     shown = _remembered(wanted, setting, asked)
@@ -88,6 +90,11 @@ def reproduce(wanted: Wanted, *, progress: bool = False) -> dict[str, Any]:
     return found | {"missing": missing, "report": str(report_files(wanted.out)[0])}
 
 
+def _begun_with(init: str | None, of: Setting) -> Setting:
+    """Figure 3's pretraining begins with `init`; None leaves it as the scale has it."""
+    return of if init is None or of.shop is None else replace(of, shop=of.shop.begun_with(init))
+
+
 def _chosen(exhibits: Sequence[Exhibit], only: Sequence[str]) -> list[Cell]:
     cells = list(chosen(exhibits, only))
     if not cells:
@@ -100,22 +107,31 @@ def _remembered(wanted: Wanted, setting: Setting, asked: Sequence[Exhibit]) -> l
     """Every table that DIR was asked for, now or before, in the paper's order; and remembers those of now."""
     file = wanted.out / STATE
     data = None if wanted.data is None else str(wanted.data.resolve())
-    state: dict[str, Any] = {"scale": wanted.scale, "data": data, "init": wanted.init, "tables": {}}
+    names = [exhibit.name for exhibit in asked]
+    state: dict[str, Any] = {"scale": wanted.scale, "data": data, "tables": {}}
+    if FIGURE3 in names:
+        state["init"] = wanted.init
     if file.is_file():
         before = json.loads(file.read_text(encoding="utf-8"))
-        for name in ("scale", "data", "init"):
-            if before.get(name) != state[name]:
-                raise InterbertError(
-                    f"'{wanted.out}' was begun with {name} {before.get(name)}, not {state[name]}; give another --out"
-                )
-        state = before
+        _refuse_others(wanted.out, state, before, with_init=FIGURE3 in names and FIGURE3 in before["tables"])
+        state = before | state | {"tables": before["tables"]}
     elif wanted.out.is_dir() and any(wanted.out.iterdir()):
         raise UsageError(f"--out: '{wanted.out}' holds something else; give a new folder")
-    state["tables"] |= {exhibit.name: setting.seeds for exhibit in asked}
+    state["tables"] |= dict.fromkeys(names, setting.seeds)
     wanted.out.mkdir(parents=True, exist_ok=True)
     write_json(file, state)
-    seeds = state["tables"]
-    return [make(replace(setting, seeds=seeds[name])) for name, make in EXHIBITS.items() if name in seeds]
+    seeds, of = state["tables"], _begun_with(state.get("init"), setting)
+    return [make(replace(of, seeds=seeds[name])) for name, make in EXHIBITS.items() if name in seeds]
+
+
+def _refuse_others(out: Path, now: Mapping[str, Any], before: Mapping[str, Any], *, with_init: bool) -> None:
+    """Raises InterbertError where DIR was begun with another scale or data, or its Figure 3 with another init."""
+    for name in ("scale", "data", "init") if with_init else ("scale", "data"):
+        if before.get(name) != now[name]:
+            whose = f"Figure 3 of '{out}'" if name == "init" else f"'{out}'"
+            raise InterbertError(
+                f"{whose} was begun with {name} {before.get(name)}, not {now[name]}; give another --out"
+            )
 
 
 def listed(wanted: Wanted) -> dict[str, Any]:
