@@ -54,9 +54,13 @@ class Packed:
             for (one, two, three), (_, count) in zip(parts, runs, strict=True)
         ]
 
+    def kept(self, wanted: int | None) -> list[int]:
+        """Of each sequence's positions, how many are among the first `wanted`."""
+        return self.lengths if wanted is None else self.valid[:, :wanted].sum(1).tolist()
+
     def _runs(self, wanted: int | None) -> list[tuple[tuple[int, int], int]]:
-        kept = self.lengths if wanted is None else self.valid[:, :wanted].sum(1).tolist()
-        return [(lengths, len(list(run))) for lengths, run in groupby(zip(self.lengths, kept, strict=True))]
+        both = zip(self.lengths, self.kept(wanted), strict=True)
+        return [(lengths, len(list(run))) for lengths, run in groupby(both)]
 
 
 def _apart(rows: Tensor, count: int) -> Tensor:
