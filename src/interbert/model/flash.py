@@ -25,7 +25,7 @@ def attend_flash(
     from torch.nn.attention.varlen import varlen_attn
 
     asked, read = packed.kept(wanted), packed.lengths
-    q, k, v = (rows.unflatten(1, (heads, -1)) for rows in (query, key, value))
+    q, k, v = (rows.view(len(rows), heads, -1) for rows in (query, key, value))
     mixed = varlen_attn(q, k, v, _ends(asked, query), _ends(read, query), max(asked), max(read))
     return cast(Tensor, mixed).flatten(1)
 
