@@ -128,6 +128,15 @@ def test_a_run_gains_nothing_over_itself(corpus: Corpus, run: Path) -> None:
         assert figure["gain"] == {"value": 0.0, "interval": (0.0, 0.0)}
 
 
+def test_one_run_that_several_are_set_against_is_measured_once(corpus: Corpus, run: Path, tmp_path: Path) -> None:
+    pretrained, others = tiny_run(tmp_path / "pretrained", corpus), {}
+    first = evaluated(corpus, run, against=pretrained, others=others)
+    (pretrained / "model.safetensors").unlink()
+    assert evaluated(corpus, run, against=pretrained, others=others)["metrics"] == first["metrics"]
+    with pytest.raises(InterbertError):
+        evaluated(corpus, run, against=pretrained, others={})
+
+
 def test_runs_that_read_other_examples_are_not_compared(corpus: Corpus, run: Path, tmp_path: Path) -> None:
     other = tiny_run(tmp_path / "other", corpus)
     write_json(other / "task.json", {"task": "retrieval", "options": {}, "min_regions": 4, "max_regions": 9})
@@ -140,4 +149,6 @@ def test_what_cannot_be_compared_is_said_before_anything_is_measured(corpus: Cor
     write_json(tiny_run(tmp_path / "other", corpus) / "task.json", {"task": "cola"})
     with pytest.raises(InterbertError, match="was finetuned for cola, not for retrieval"):
         evaluated(corpus, run, against=tmp_path / "other")
+    with pytest.raises(UsageError, match="^--against: got '.*nowhere', wanted the folder of a run"):
+        evaluated(corpus, run, against=tmp_path / "nowhere")
     assert not (run / "scores").exists()

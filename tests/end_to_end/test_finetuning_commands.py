@@ -115,7 +115,9 @@ def test_several_seeds_are_evaluated_together(place: Path, capsys: pytest.Captur
     assert found["metrics"]["recall_at_5"]["mean"] == pytest.approx(sum(values) / 2)
     ask = ["evaluate", "retrieval", corpus, "--from", out, "--processes", 1, "--against"]
     assert answer(capsys, *ask, out)["metrics"]["recall_at_5_gain"]["values"] == [0, 0]  # seed by seed
-    assert answer(capsys, *ask, place / "fine")["metrics"]["recall_at_5_gain"]["mean"] < 0  # each over the same one
+    found = answer(capsys, *ask, place / "fine")
+    assert found["metrics"]["recall_at_5_gain"]["mean"] < 0  # each over the same one
+    assert found["runs"][0]["against"] == found["runs"][1]["against"]
 
 
 def test_runs_of_several_seeds_are_set_against_as_many(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -145,6 +145,7 @@ def _evaluate_task(
         raise UsageError(f"--against: got a folder of {len(others)} runs for {len(folders)} of --from; give one run")
     settings = {name.removeprefix("options."): value for name, value in read_pairs(pairs).items()}  # as finetune has it
     given: dict[str, Any] = {"zero_shot": zero_shot, "store": store, "regions": regions, "settings": settings}
+    given["others"] = {}  # one run beside all of --from is measured once
     found = [
         evaluate_task(task, data, replace(asked, run=folder), against=other, **given)
         for folder, other in zip(folders, others * (len(folders) // len(others)), strict=True)

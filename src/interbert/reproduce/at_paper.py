@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from interbert.reproduce.cost import Machine
+from interbert.reproduce.cost import Cost, Machine
 from interbert.reproduce.places import Place, pictures_of
 from interbert.reproduce.setting import Pairs, Setting, Shop, Source
 from interbert.reproduce.shop import BuildProducts
@@ -13,6 +13,8 @@ from interbert.reproduce.steps import Build, Extract, Step, Stored
 MACHINE = Machine("8 GPUs that reach 50 TFLOP/s each, pictures read by 48 cores of 50 GFLOP/s", 4e14)
 CORES = Machine("48 cores", 2.4e12)
 PICTURE_OPERATIONS = 2e12  # of the bottom-up detector, which works on cores
+CORPUS_SECONDS = 0.006  # a picture with its captions, as at the scale small: 30 seconds for 5,378
+PICTURES = {"cc": 3_300_000, "sbu": 890_000, "coco": 204_000, "flickr30k": 31_000, "vcr": 110_000, "shop": 3_300_000}
 LAYOUT = (
     "cc/, sbu/, coco/ and flickr30k/, each with captions and images/ or regions/; vqa/ with the challenge's files; "
     "vcr/ with train.jsonl, val.jsonl and vcr1images/; glue/CoLA, SST-2, STS-B and RTE; bert-base-uncased/; "
@@ -24,11 +26,11 @@ LAYOUT = (
 def paper(root: Path, data: Path | None, seeds: int) -> Setting:
     """Conceptual Captions, SBU and COCO; Flickr30K, VQA 2.0, VCR, GLUE."""
     place = Place(data)
-    coco = _regions(root, place, "coco", 204_000, most=100)
+    coco = _regions(root, place, "coco", most=100)
     flickr = _flickr(root, place)
     corpora = tuple(
         _corpus(place, store, leave_out=(flickr,))
-        for store in (_regions(root, place, "cc", 3_300_000), _regions(root, place, "sbu", 890_000), coco)
+        for store in (_regions(root, place, "cc"), _regions(root, place, "sbu"), coco)
     )
     bert = place / "bert-base-uncased"
     files = [path for corpus in (*corpora, flickr) for path in (corpus.captions, pictures_of(corpus.store))]
@@ -62,7 +64,6 @@ def _regions(
     root: Path,
     place: Place,
     name: str,
-    pictures: int,
     least: int = 10,
     most: int = 36,
     confidence: float = 0.2,
@@ -76,7 +77,7 @@ def _regions(
         min_regions=least,
         max_regions=most,
         min_confidence=confidence,
-        cost=CORES.passes(pictures * PICTURE_OPERATIONS),
+        cost=CORES.passes(PICTURES[name] * PICTURE_OPERATIONS),
     )
     return place.regions(wanted)
 
@@ -94,13 +95,14 @@ def _corpus(place: Place, store: Step, settings: tuple[str, ...] = (), leave_out
         bert=str(place / "bert-base-uncased"),
         settings=settings,
         leave_out=leave_out,
+        cost=Cost(seconds=CORPUS_SECONDS * PICTURES[name]),
     )
 
 
 def _shop(root: Path, place: Place) -> tuple[Shop, Source]:
     """A.1: clothes for pretraining, shoes for finetuning, of women; at most 16 regions of a confidence over 0.1."""
     products, bert = place / "shop" / "products.jsonl", place / "bert-base-chinese"
-    store = _regions(root, place, "shop", 3_300_000, least=1, most=16, confidence=0.1)
+    store = _regions(root, place, "shop", least=1, most=16, confidence=0.1)
     clothes, shoes = (
         BuildProducts(
             name=f"corpora/shop-{name}",
@@ -113,6 +115,7 @@ def _shop(root: Path, place: Place) -> tuple[Shop, Source]:
             vocabulary=bert / "vocab.txt",
             categories=(category,),
             settings=settings,
+            cost=Cost(seconds=CORPUS_SECONDS * PICTURES["shop"]),  # all are read, whatever their category
         )
         for name, category, settings in (
             ("clothes", "女装", ()),
@@ -141,7 +144,7 @@ def _shop(root: Path, place: Place) -> tuple[Shop, Source]:
 
 def _flickr(root: Path, place: Place) -> Build:
     """A.2: of 90 to 100 regions."""
-    store = _regions(root, place, "flickr30k", 31_000, least=90, most=100)
+    store = _regions(root, place, "flickr30k", least=90, most=100)
     return _corpus(place, store, ("min_regions=90", "max_regions=100"))
 
 
@@ -173,7 +176,7 @@ def _vqa(place: Place, coco: Step) -> Source:
 
 
 def _vcr(root: Path, place: Place) -> Source:
-    store = _regions(root, place, "vcr", 110_000, most=100, images="vcr1images")
+    store = _regions(root, place, "vcr", most=100, images="vcr1images")
     return Source(
         "VCR's validation questions",
         place / "vcr",

@@ -28,12 +28,20 @@ log = logging.getLogger(__name__)
 
 
 def evaluate_task(
-    name: str, data: Path, asked: Asked, *, zero_shot: bool = False, against: Path | None = None, **given: Any
+    name: str,
+    data: Path,
+    asked: Asked,
+    *,
+    zero_shot: bool = False,
+    against: Path | None = None,
+    others: dict[Path, dict[str, Any]] | None = None,
+    **given: Any,
 ) -> dict[str, Any]:
     """What `Task.evaluate` of the run `asked.run` gives, with what was asked. asked.precision may be "auto" too.
 
     against: another run, measured on the same examples, zero-shot if it has not learned the task; each figure then has
-    its "gain" over that run's.  given: `store`, a region store, for data that name pictures; `regions`, (min, max) of a
+    its "gain" over that run's.  others: what such runs gave in calls like this one, kept for the next; a run that is in
+    it is not measured again.  given: `store`, a region store, for data that name pictures; `regions`, (min, max) of a
     picture's, None: as finetuned, zero-shot all; `settings`, options of the task that are to be other than the run was
     finetuned with.
     Raises UsageError where a task without a pretrained head is asked zero-shot or the two runs read other examples,
@@ -41,11 +49,14 @@ def evaluate_task(
     """
     if against is not None:
         untaught = not (asked.run / HEAD_FILE).is_file() and _task_of(against) in {None, "prefilter"} - {name}
-        _known(name, against, untaught)  # before anything is measured
+        _known(name, against, untaught, "--against")  # before anything is measured
     task, found = _measured(name, data, asked, zero_shot, **given)
     if against is not None:
-        there = replace(asked, run=against, submission=None)
-        found |= _gains(found, evaluate_task(name, data, there, zero_shot=untaught, **given))
+        others = {} if others is None else others
+        if against not in others:
+            there = replace(asked, run=against, submission=None)
+            others[against] = evaluate_task(name, data, there, zero_shot=untaught, **given)
+        found |= _gains(found, others[against])
     _keep(asked.run, task, found)
     return found
 
@@ -108,10 +119,10 @@ def _measured(
     return task, said | found
 
 
-def _known(name: str, run: Path, zero_shot: bool) -> dict[str, Any]:
+def _known(name: str, run: Path, zero_shot: bool, option: str = "--from") -> dict[str, Any]:
     """What `task.json` of a run says that was finetuned for the task; zero-shot nothing."""
     if not (run / "config.json").is_file():
-        raise UsageError(f"got '{run}', wanted the folder of a run; it has no config.json")
+        raise UsageError(f"{option}: got '{run}', wanted the folder of a run; it has no config.json")
     task = _task_of(run)
     if zero_shot and task not in (None, "prefilter"):  # which leaves the matching head as it was
         raise UsageError(
