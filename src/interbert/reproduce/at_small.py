@@ -76,7 +76,7 @@ def _corpus(root: Path, place: Place) -> Build:
         format=kind,
         store=store,
         bert="minilm",
-        cost=Cost(seconds=30),
+        cost=Cost(seconds=5),
     )
 
 
