@@ -76,6 +76,14 @@ def test_a_folder_of_rounds_goes_on_with_the_options_it_was_begun_with_alone(loa
         begun(tmp_path / "rounds", {"texts": 3})
 
 
+def test_a_scan_and_numpy_find_the_same_vectors(load: Load, tmp_path: Path) -> None:
+    vectors, queries = np.random.default_rng(0).standard_normal((2, 300, 8), np.float32)
+    found = load("scan").measured(tmp_path, vectors, queries[:3], best=10)
+    assert set(found) == {"first", "ours", "numpy", "numpy_over_ours"}
+    median, least, most = found["ours"]
+    assert 0 <= least <= median <= most
+
+
 def test_captions_of_a_sample_have_the_lengths_of_the_middles(load: Load) -> None:
     found = load("ranking_hours").captions(2, np.random.default_rng(0))
     assert [len(words) for words in found] == [12, 19]
