@@ -36,6 +36,15 @@ def test_a_picture_is_found_by_id_by_file_name_and_by_the_last_part_of_its_id(tm
     assert [id for id, _ in kept(corpus)] == ["a"] * 4 + ["folder/b"] * 2 + ["c.d"] * 2 + ["e/f"]
 
 
+def test_a_picture_of_another_folder_is_not_that_of_the_same_name(tmp_path):
+    store = make_store(tmp_path / "store", {"bags/1": 2, "dress": 2}, {"bags/1": ("aa", 1)})
+    names = ("shoes/1.jpg", "dress.1", "bags/1.jpg", "shop/bags/1.jpg", "1.jpg", "dress.jpg")
+    source = captions(*((name, "a dog " * at) for at, name in enumerate(names, 1)))
+    corpus = make_corpus(tmp_path / "corpus", store, source)
+    assert [id for id, _ in kept(corpus)] == ["bags/1"] * 3 + ["dress"]
+    assert corpus.description["report"]["dropped"] == {"its picture is not in the region store": 2}
+
+
 def test_captions_without_a_picture_and_pictures_without_a_caption_are_counted(tmp_path, store):
     report = build_corpus(
         captions(("a", "a dog"), ("z.jpg", "a cat"), ("f.jpg", "a road")), store, tiny_tokenizer(), tmp_path / "c", FEW
@@ -293,3 +302,16 @@ def test_a_file_name_means_the_file_where_the_store_knows_it(tmp_path):
     store = RegionStore(tmp_path / "store")
     source = captions(("img/2.jpg", "a dog"), ("9.png", "a cat"), ("7.jpg", "a road"), ("7", "red"))
     assert kept(make_corpus(tmp_path / "corpus", store, source)) == [("2", "a cat"), ("7", "a dog"), ("7", "red")]
+
+
+def test_a_corpus_written_through_a_link_finds_its_regions(tmp_path, store):
+    (tmp_path / "disk" / "far").mkdir(parents=True)
+    (tmp_path / "big").symlink_to(tmp_path / "disk" / "far")
+    corpus = make_corpus(tmp_path / "big" / "corpus", store, captions(("a", "a dog")))
+    assert len(corpus.store) == 5
+
+
+def test_names_that_no_file_can_hold_are_shown_readable(tmp_path, store):
+    corpus = make_corpus(tmp_path / "corpus", store, captions(("a", "a dog"), ("caf\udce9.jpg", "a dog")))
+    examples = corpus.description["report"]["examples"]
+    assert examples["its picture is not in the region store"] == ["caf\ufffd.jpg: a dog"]

@@ -163,3 +163,18 @@ def test_a_column_to_keep_stays_beside_what_it_holds_and_must_be_there(tmp_path:
         list(Catalogue(path, kept=("color",)))
     with pytest.raises(UsageError, match="no column 'brand'"):
         list(Catalogue(tmp_path / "pictures", kept=("brand",)))
+
+
+def test_half_a_character_in_a_cell_can_be_stored(tmp_path: Path) -> None:
+    (tmp_path / "shop.jsonl").write_text('{"title": "dress \\ud83d", "image": "a\\ud83d.jpg", "brand": "\\ud83d"}\n')
+    (found,) = Catalogue(tmp_path / "shop.jsonl")
+    assert (found.title, found.images, found.brand) == ("dress \ufffd", ("a\ufffd.jpg",), "\ufffd")
+
+
+def test_products_that_a_quote_swallowed_are_counted_as_many_as_they_are(tmp_path: Path) -> None:
+    rows = [f"dress {at},{at}.jpg" for at in range(200)]
+    rows[100:120] = [f'"{rows[100]}', *rows[101:119], 'the end",119.jpg']
+    with pytest.raises(
+        InterbertError, match=r"20 of 200 entries cannot be read.*\n.*lines 102 to 121: a quote closes"
+    ):
+        list(Catalogue(write(tmp_path, "shop.csv", "\n".join(["title,image", *rows]))))

@@ -9,7 +9,7 @@ import pytest
 
 from interbert.corpus.catalogue import Catalogue
 from interbert.corpus.catalogue_pictures import picture_sources
-from interbert.errors import UsageError
+from interbert.errors import InterbertError, UsageError
 from interbert.vision.download import Downloader, DownloadError
 from interbert.vision.sources import ImageSource
 
@@ -55,3 +55,13 @@ def test_fetched_pictures_have_the_addresses_as_ids_and_failures_their_reason(tm
 def test_a_catalogue_without_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="names no pictures"):
         picture_sources(catalogue(tmp_path, ""))
+
+
+def test_two_pictures_that_differ_in_their_suffix_alone_are_both_named(tmp_path: Path) -> None:
+    with pytest.raises(InterbertError, match=r"two pictures have the id 'i/1': '.*i/1.jpg' and '.*i/1.png'"):
+        picture_sources(catalogue(tmp_path, "i/1.jpg", "i/1.png", "./i/1.jpg"))
+
+
+def test_a_name_that_names_no_file_is_no_picture(tmp_path: Path) -> None:
+    sources, _ = picture_sources(catalogue(tmp_path, "/", ".", "i/a.jpg"))
+    assert [source.id for source in sources] == ["i/a"]

@@ -47,3 +47,12 @@ def test_a_hub_that_does_not_answer_is_a_finding_and_no_failure(monkeypatch: pyt
 def test_an_offline_hub_is_said_to_be_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert found("hub", network=True).value == "off (HF_HUB_OFFLINE)"
+
+
+def test_a_hub_that_cannot_be_reached_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(self: object, name: str, timeout: float) -> None:
+        raise RuntimeError("whatever the library beneath raises")
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", unreachable)
+    assert found("hub", network=True).value == "does not answer (RuntimeError)"

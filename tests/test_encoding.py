@@ -34,3 +34,8 @@ def test_a_broken_line_does_not_change_the_encoding_and_is_counted(tmp_path: Pat
     assert encoding_of(tmp_path / "shop.csv") == Encoding("utf-8", 1, 3)
     with decoded(tmp_path / "shop.csv", Encoding("utf-8", 1, 3)) as file:
         assert file.read().splitlines()[0::3] == ["裙", "鞋"]
+
+
+def test_one_broken_byte_does_not_make_chinese_of_french_titles(tmp_path: Path) -> None:
+    (tmp_path / "shop.csv").write_bytes("Décor édition\n".encode() * 100 + b"\xe9m\n")
+    assert encoding_of(tmp_path / "shop.csv") == Encoding("utf-8", 1, 101)

@@ -206,3 +206,10 @@ def test_real_flickr8k_captions_keep_their_splits(shared):
 def test_real_chinese_captions_are_read_by_the_name_of_their_field(shared):
     found = Captions(shared / "data/flickr8k/captions_zh.jsonl", "jsonl", Fields(text="captions_zh"))
     assert next(iter(found)).text == "两只狗在路上打架。"
+
+
+def test_a_file_that_was_cut_while_it_was_fetched_says_so(tmp_path):
+    path = tmp_path / "captions.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"image": "a.jpg", "text": "a dog"}\n' * 1000)[:-20])
+    with pytest.raises(InterbertError, match="is no whole gzip file .*; fetch it again"):
+        list(Captions(path, "jsonl"))

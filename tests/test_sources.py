@@ -81,3 +81,14 @@ def test_a_missing_folder_and_one_without_pictures_are_errors(tmp_path: Path):
         image_sources(tmp_path / "nowhere")
     with pytest.raises(InterbertError, match="has no pictures"):
         image_sources(tmp_path)
+
+
+def test_a_csv_whose_quote_does_not_close_is_refused_at_its_lines(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text('image,title\na.jpg,dress\nb.jpg,"shoe\nc.jpg,hat\n')
+    with pytest.raises(InterbertError, match="lines 3 to 4: unexpected end of data; mend it"):
+        image_sources(tmp_path / "list.csv")
+
+
+def test_an_id_may_be_nought_and_half_a_character_is_stored_as_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "list.jsonl").write_text('{"image": "a.jpg", "id": 0}\n{"image": "b.jpg", "id": "b\\ud83d"}\n')
+    assert [source.id for source in image_sources(tmp_path / "list.jsonl")] == ["0", "b\ufffd"]

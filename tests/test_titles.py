@@ -120,3 +120,8 @@ def test_a_report_keeps_five_examples_of_a_step(cleaner: TitleCleaner) -> None:
     cleaner.clean(["Nike"] * 9)
     assert len(cleaner.counts["no Chinese character"].examples) == titles.EXAMPLES == 5
     assert cleaner.counts["no Chinese character"].dropped == 9
+
+
+def test_an_and_sign_without_a_semicolon_is_no_entity() -> None:
+    titles = ["pen&notebook set", "Type-C&microUSB cable", "A&B;C", "&#39;M&#x27; &eacute;"]
+    assert [without_markup(title) for title in titles] == [*titles[:3], "'M' é"]

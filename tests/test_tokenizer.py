@@ -7,7 +7,8 @@ import pytest
 from corpus_helpers import WORDS, tiny_tokenizer
 
 from interbert.errors import InterbertError, UsageError
-from interbert.text.tokenizer import SPECIAL, Tokenizer, readable
+from interbert.text.encoding import readable
+from interbert.text.tokenizer import SPECIAL, Tokenizer
 
 
 def vocab_txt(folder, words=WORDS, name="vocab.txt"):

@@ -96,11 +96,10 @@ def _hub(network: bool) -> Finding:
     if not network:
         return Finding("hub", "not asked (--network asks)")
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         HfApi().model_info("google-bert/bert-base-uncased", timeout=5)
-    except (HfHubHTTPError, OSError) as error:
+    except Exception as error:  # the library beneath, and with it its errors, changes with the version
         return Finding(
             "hub", f"does not answer ({type(error).__name__})", "folders and shipped weights work without it"
         )

@@ -5,13 +5,11 @@ What cannot be read is counted in `malformed`; more than 1 % of it stops the rea
 
 from __future__ import annotations
 
-import csv
 import difflib
 import itertools
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePath
@@ -20,6 +18,8 @@ from typing import Any
 from interbert.corpus.readers import Malformed, csv_rows
 from interbert.errors import UsageError, unknown_name
 from interbert.text.encoding import Encoding, decoded, encoding_of
+from interbert.text.encoding import readable as as_text
+from interbert.text.tables import csv_reader
 from interbert.vision.images import IMAGE_SUFFIXES
 from interbert.vision.sources import readable
 
@@ -210,23 +210,15 @@ def _of_folder(folder: Path) -> Iterator[Product]:
 
 
 def _table(lines: Iterable[str], roles: Roles, malformed: Malformed, kept: Sequence[str]) -> Iterator[Product]:
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     first = next(iter(lines := iter(lines)), "")
-    rows = csv.reader(
-        itertools.chain([first], lines), delimiter=max(",\t;|", key=first.count), skipinitialspace=True, strict=True
-    )
+    delimiter = max(",\t;|", key=first.count)
+    rows = csv_reader(itertools.chain([first], lines), delimiter)
     header = [name.strip() for name in next(rows, [])]
     places = {role: header.index(name) for role, name in roles(header).items()}
     others = {name: at for at, name in enumerate(header) if at not in places.values() or name in kept}
-    last = rows.line_num
-    for number, row in csv_rows(rows, malformed):
-        place = f"line {number}" if number == last + 1 else f"lines {last + 1} to {number}"
-        last = number
-        if len(row) != len(header):
-            malformed.add(place, f"got {len(row)} columns, wanted {len(header)}: {', '.join(header)}")
-            continue
-        cells = {name: row[at] for name, at in others.items()}
-        yield _product(place, {role: row[at] for role, at in places.items()}, cells)
+    for row in csv_rows(rows, header, malformed, delimiter):
+        cells = {name: row.cells[at] for name, at in others.items()}
+        yield _product(row.place, {role: row.cells[at] for role, at in places.items()}, cells)
 
 
 def _jsonl(lines: Iterable[str], roles: Roles, malformed: Malformed, kept: Sequence[str]) -> Iterator[Product]:
@@ -258,11 +250,13 @@ def _entries(lines: Iterable[str], malformed: Malformed) -> Iterator[tuple[str, 
 def _product(place: str, cells: dict[str, Any], others: dict[str, Any]) -> Product:
     texts = {role: _text(cell) for role, cell in cells.items() if role != "image"}
     images = tuple(_images(cells.get("image")))
-    return Product(place, texts.pop("id", ""), images, texts.pop("title", ""), **texts, others=others)
+    kept = {name: as_text(cell) if isinstance(cell, str) else cell for name, cell in others.items()}
+    return Product(place, texts.pop("id", ""), images, texts.pop("title", ""), **texts, others=kept)
 
 
 def _text(cell: Any) -> str:
-    return "" if cell is None else cell.strip() if isinstance(cell, str) else str(cell)
+    """What can be stored: a JSON text may hold half a character."""
+    return "" if cell is None else as_text(cell).strip() if isinstance(cell, str) else str(cell)
 
 
 def _images(cell: Any) -> Iterator[str]:
@@ -273,7 +267,8 @@ def _images(cell: Any) -> Iterator[str]:
         except ValueError:
             cell = [cell]
     given = cell if isinstance(cell, list) else _BETWEEN_IMAGES.split(_text(cell))
-    yield from (image for one in given if (image := _text(one)))
+    names = filter(None, map(_text, given))
+    yield from (name for name in names if is_address(name) or PurePath(name).name)  # "/" names nothing
 
 
 def _missing(role: str, header: list[str]) -> str:

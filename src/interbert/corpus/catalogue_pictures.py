@@ -10,7 +10,7 @@ from pathlib import Path
 from interbert.corpus.catalogue import Catalogue, is_address, picture_id
 from interbert.errors import UsageError
 from interbert.vision.download import Downloader, fetch_pictures
-from interbert.vision.sources import ImageSource
+from interbert.vision.sources import ImageSource, check_ids
 
 
 def picture_sources(
@@ -23,7 +23,7 @@ def picture_sources(
     """The pictures, each once, and address -> reason of those that could not be fetched.
 
     downloads: the folder into which addresses are fetched.  Raises UsageError where there are addresses and no folder,
-    or no pictures.
+    or no pictures, InterbertError where two pictures have one id (both are named).
     """
     images = dict.fromkeys(product.images[0] for product in catalogue if product.images)
     addresses = [image for image in images if is_address(image)]
@@ -33,11 +33,12 @@ def picture_sources(
             f"{addresses[0]}; give --download FOLDER to fetch them, or the pictures as files"
         )
     files, failed = fetch_pictures(addresses, downloads, downloader, progress=progress) if downloads else ({}, {})
-    sources = {
-        picture_id(image): files[image] if is_address(image) else catalogue.folder / image
+    sources = [
+        ImageSource(picture_id(image), files[image] if is_address(image) else catalogue.folder / image)
         for image in images
         if not is_address(image) or image in files
-    }
+    ]
     if not images:
         raise UsageError(f"catalogue '{catalogue.path}' names no pictures")
-    return [ImageSource(id, path) for id, path in sources.items()], failed
+    check_ids(sources := list(dict.fromkeys(sources)))
+    return sources, failed

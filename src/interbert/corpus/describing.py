@@ -67,7 +67,7 @@ def describe(building: Path, files: dict[str, Any], made: Made) -> None:
             "version": made.version,
             "interbert": interbert.__version__,
             "source": made.source,
-            "regions": made.store and os.path.relpath(made.store.folder, building),
+            "regions": made.store and os.path.relpath(made.store.folder.resolve(), building.resolve()),
             "tokenizer": {"digest": made.tokenizer.digest, "vocabulary_size": made.tokenizer.vocabulary_size},
             "segmenter": asdict(made.segmenter.info) if made.segmenter else None,
             "categories": list(made.categories),

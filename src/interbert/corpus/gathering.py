@@ -24,7 +24,7 @@ from interbert.corpus.pictures import Pictures, held_out_pictures, pictures_of_s
 from interbert.corpus.readers import NO_SPLIT, Caption
 from interbert.corpus.report import CorpusReport
 from interbert.errors import InterbertError, unknown_name
-from interbert.text.tokenizer import readable
+from interbert.text.encoding import readable
 from interbert.vision.store import RegionStore
 
 

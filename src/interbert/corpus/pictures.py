@@ -14,6 +14,7 @@ from interbert.corpus.corpus import MIRRORED, SPLITS, Corpus
 from interbert.corpus.leakage import file_hash, fingerprints_of, look_alike
 from interbert.vision.images import IMAGE_SUFFIXES
 from interbert.vision.provenance import ImageInfo
+from interbert.vision.sources import same_ending
 from interbert.vision.store import RegionStore
 
 NO_PICTURE = "its picture is not in the region store"
@@ -36,41 +37,52 @@ class Pictures:
         self._position = {id: at for at, id in enumerate(self.ids)}
         self._by_name: dict[str, int] | None = None
         self._by_file: dict[str, int] | None = None
-        self._files: dict[int, str] = {}  # position -> the name of its file without suffix
+        self._files: dict[int, str] = {}  # position -> its file's folder and name, without suffix
         self.hashes = np.zeros(len(self.ids), np.int64)
         self.perceptual = np.zeros(len(self.ids), np.uint64)
         for id, info in store.fingerprints():
             at = self._position.get(id)
             if at is not None:
                 self.hashes[at], self.perceptual[at] = file_hash(info), info.perceptual
-                self._files[at] = _without_suffix(_last_part(info.source))
+                self._files[at] = _without_suffix("/".join(info.source.split("/")[-2:]))
         self.excluded: dict[int, str] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def find(self, name: str) -> int | str:
-        """The picture that `name` means: an id or its last part, with or without a suffix, or a file. Else why none.
+        """The picture that `name` means, else why there is none.
 
-        Where the store knows a picture's file, a name that ends as a picture's ("7.jpg") is that of the file: of a
-        catalogue the store may have the products' ids, and a picture 7.jpg need not be that of product 7.
+        The id, or one that ends with the name or with which the name ends, folder by folder, a picture's suffix left
+        out; else a known file's name. "a/1.jpg" is never the picture b/1. Where the store knows a picture's file, a
+        name that ends as a picture's ("7.jpg") is that of the file: of a catalogue the store may have the products'
+        ids, and a picture 7.jpg need not be that of product 7.
         """
         if name in self._position:
             return self._position[name]
-        last = _last_part(name)
-        for names, whole in ((self._position, name), (self._names(), last)):
-            for candidate in (whole, _without_suffix(whole)):
-                at = names.get(candidate)
-                if at == _SEVERAL:
-                    return SEVERAL_PICTURES
-                if at is not None and self._may_be(at, last):
-                    return at
+        whole, last = _without_suffix(name), _last_part(name)
+        for ending in (*_endings(name), *_endings(whole)):
+            at = self._position.get(ending)
+            if at is not None and self._may_be(at, last):
+                return at
+        for candidate in (last, _without_suffix(last)):
+            at = self._names().get(candidate)
+            if at == _SEVERAL:
+                return SEVERAL_PICTURES
+            if at is not None and self._may_be(at, last) and same_ending(self.ids[at], name, whole):
+                return at
         at = self._of_files().get(_without_suffix(last)) if _is_file_name(last) else None
-        return NO_PICTURE if at is None else SEVERAL_PICTURES if at == _SEVERAL else at
+        if at == _SEVERAL:
+            return SEVERAL_PICTURES
+        if at is None or ("/" in self.ids[at] and not same_ending(self._files[at], whole)):
+            return NO_PICTURE
+        return at
 
     def _may_be(self, at: int, name: str) -> bool:
         """Whether the file of a picture may be the one of that name."""
-        return not _is_file_name(name) or self._files.get(at, _without_suffix(name)) == _without_suffix(name)
+        if at not in self._files or not _is_file_name(name):
+            return True
+        return _last_part(self._files[at]) == _without_suffix(name)
 
     def limit_confidence(self, store: RegionStore, least: float) -> None:
         """Counts of each picture only its first regions of a confidence over `least`. Reads all of the store."""
@@ -102,7 +114,7 @@ class Pictures:
     def _of_files(self) -> dict[str, int]:
         """The name of every known file without suffix -> its position, or `_SEVERAL`."""
         if self._by_file is None:
-            self._by_file = _positions(self._files.items())
+            self._by_file = _positions((at, _last_part(file)) for at, file in self._files.items())
         return self._by_file
 
 
@@ -128,9 +140,14 @@ def _is_file_name(name: str) -> bool:
 
 
 def _without_suffix(name: str) -> str:
-    """`a/b.jpg` -> `a/b`; a dot in a folder's name is none of a suffix."""
-    stem, dot, suffix = name.rpartition(".")
-    return stem if dot and stem and "/" not in suffix else name
+    """`a/b.jpg` -> `a/b`; what is no picture's suffix stays: the picture of `dress.1` is not that of `dress`."""
+    return name.rpartition(".")[0] if _is_file_name(name) else name
+
+
+def _endings(name: str) -> list[str]:
+    """`a/b/c` -> `b/c`, `c`, from itself on."""
+    parts = name.split("/")
+    return ["/".join(parts[at:]) for at in range(len(parts))]
 
 
 def pictures_of_store(folder: str | Path) -> list[ImageInfo]:

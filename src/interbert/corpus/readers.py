@@ -10,8 +10,8 @@ import csv
 import gzip
 import io
 import json
-import sys
-from collections.abc import Callable, Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import IO, Any, Protocol, runtime_checkable
 
 from interbert.corpus.report import CorpusReport
 from interbert.errors import InterbertError, UsageError, unknown_name
+from interbert.text.tables import TableRow, csv_reader, table_rows
 
 NO_SPLIT = "none"  # the source has splits and this picture is in none of them
 SPLIT_NAMES = {  # a source's name -> ours; restval: Karpathy's COCO pictures of val2014 that train
@@ -71,9 +72,9 @@ class Malformed:
     count: int = 0
     examples: list[str] = field(default_factory=list)
 
-    def add(self, place: str, why: str) -> None:
-        """Counts one entry that cannot be read. place: "line 7" or "annotation 3"."""
-        self.count += 1
+    def add(self, place: str, why: str, entries: int = 1) -> None:
+        """Counts entries that cannot be read. place: "line 7" or "annotation 3"."""
+        self.count += entries
         if len(self.examples) < EXAMPLES:
             self.examples.append(f"{self.path.name}, {place}: {why}")
 
@@ -197,33 +198,20 @@ def tsv(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
             yield Caption(columns[1].strip(), columns[0], None, str(number))
 
 
-def csv_rows(rows: Any, malformed: Malformed) -> Iterator[tuple[int, list[str]]]:
-    """(number of the line, columns) of what a `csv.reader` has left; rows that it cannot read are counted."""
-    while True:
-        try:
-            row = next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:  # a quote that does not close; the reader goes on with the next line
-            malformed.seen += 1
-            malformed.add(f"line {rows.line_num}", str(error))
-            continue
-        if row:
-            malformed.seen += 1
-            yield rows.line_num, row
+def csv_rows(rows: Any, header: Sequence[str], malformed: Malformed, delimiter: str = ",") -> Iterator[TableRow]:
+    """The rows that a `csv_reader` has left; those that cannot be read are counted by their lines."""
+    for row in table_rows(rows, header, delimiter):
+        malformed.seen += row.lines if row.broken else 1
+        if row.broken:
+            malformed.add(row.place, row.broken, row.lines)
+        else:
+            yield row
 
 
 def table(path: Path, fields: Fields, malformed: Malformed, delimiter: str = ",") -> Iterator[Caption]:
     """csv with a header that names a text column, an image column and perhaps `split`."""
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # texts may be longer than the 131,072 characters it allows
     with text_file(path) as file:
-        rows = csv.reader(
-            file,
-            delimiter=delimiter,
-            quoting=csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE,
-            skipinitialspace=True,
-            strict=True,
-        )
+        rows = csv_reader(file, delimiter, quoted=delimiter == ",")
         try:
             header = _header(next(rows, []), fields)
         except csv.Error:
@@ -233,8 +221,8 @@ def table(path: Path, fields: Fields, malformed: Malformed, delimiter: str = ","
                 f"'{path}' has no first line that names its columns; wanted one of {', '.join(TEXT_FIELDS)} "
                 f"and one of {', '.join(IMAGE_FIELDS)}, or give the names of the text and the image column"
             )
-        for number, row in csv_rows(rows, malformed):
-            yield from _of_columns(header, row, fields, malformed, number)
+        for row in csv_rows(rows, header, malformed, delimiter):
+            yield from _of_columns(header, row.cells, fields, malformed, row.last)
 
 
 def jsonl(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
@@ -271,7 +259,10 @@ def text_file(path: Path) -> Iterator[IO[str]]:
         opener(path, "rb") as opened,
         io.TextIOWrapper(opened, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file,
     ):
-        yield file
+        try:
+            yield file
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise InterbertError(f"'{path}' is no whole gzip file ({error}); fetch it again") from error
 
 
 def lines_of(path: Path, malformed: Malformed) -> Iterator[tuple[int, str]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from interbert.text.encoding import readable
+
 EXAMPLES = 5
 
 
@@ -60,9 +62,10 @@ class CorpusReport:
         if count:
             self.captions["read"] += count
             self.dropped["it cannot be read"] = count
-            self.malformed = list(places)
+            self.malformed = [readable(place) for place in places]
 
     def _show(self, reason: str, example: str) -> None:
+        example = readable(example)  # it goes into a file
         shown = self.examples.setdefault(reason, [])
         if len(shown) < EXAMPLES:
             shown.append(example if len(example) <= 120 else example[:117] + "...")

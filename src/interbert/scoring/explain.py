@@ -20,7 +20,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from interbert.batch import Regions, make_batch
 from interbert.model.interbert import InterBert
-from interbert.text.tokenizer import Tokenizer, readable
+from interbert.text.encoding import readable
+from interbert.text.tokenizer import Tokenizer
 from interbert.webpage import picture_uri, write_page
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from interbert.corpus.readers import SPLIT_NAMES, Malformed, csv_rows, lines_of, split_of, text_file
 from interbert.errors import InterbertError, UsageError
+from interbert.text.tables import csv_reader
 
 log = logging.getLogger(__name__)
 
@@ -159,14 +159,13 @@ def _of_jsonl(path: Path, malformed: Malformed) -> Iterator[tuple[str, Row]]:
 
 
 def _of_csv(path: Path, malformed: Malformed) -> Iterator[tuple[str, Row]]:
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     with text_file(path) as file:
-        rows = csv.reader(file, skipinitialspace=True, strict=True)
+        rows = csv_reader(file)
         try:
-            header = next(rows, [])
+            header: list[str] = next(rows, [])
         except csv.Error as error:
             raise InterbertError(f"'{path}': its first line, which names the columns, is no csv ({error})") from error
-        lines = ((f"line {number}", row) for number, row in csv_rows(rows, malformed))
+        lines = ((f"line {row.last}", row.cells) for row in csv_rows(rows, header, malformed))
         yield from of_table(header, lines, malformed)
 
 

@@ -25,10 +25,11 @@ class Encoding:
 
 
 def encoding_of(path: Path) -> Encoding:
-    """The encoding of a file: what its mark says, else UTF-8 or GB18030, whichever breaks fewer lines.
+    """The encoding of a file: what its mark says, else UTF-8, or GB18030 where it breaks fewer lines.
 
     Reads the whole file: a Chinese title may come late. Python's GB18030 also reads GBK and GB2312. A few characters
-    alone may be both ("裙" in GB18030 is "ȹ" in UTF-8) and are taken as UTF-8.
+    alone may be both ("裙" in GB18030 is "ȹ" in UTF-8) and are taken as UTF-8; so is a file most of whose lines beyond
+    ASCII are good UTF-8: one broken byte does not make Chinese of every "é".
     """
     with open(path, "rb") as file:
         start = file.read(4)
@@ -36,7 +37,7 @@ def encoding_of(path: Path) -> Encoding:
         if start.startswith(mark):
             return Encoding(name) if name == "utf-16" else _broken(path, name)
     found = _broken(path, "utf-8")
-    if found.broken_lines:
+    if 2 * found.broken_lines > _beyond_ascii(path):
         other = _broken(path, "gb18030")
         return other if other.broken_lines < found.broken_lines else found
     return found
@@ -47,6 +48,24 @@ def decoded(path: Path, encoding: Encoding) -> Iterator[IO[str]]:
     """The file's text, line ends as they are. Broken bytes become U+FFFD."""
     with open(path, encoding=encoding.name, errors="replace", newline="") as file:
         yield file
+
+
+def readable(text: str) -> str:
+    """`text` with lone surrogates, which no file can hold, as U+FFFD; those that make a pair become its character.
+
+    >>> readable("caf\\udce9"), readable("\\ud83d\\udc36")
+    ('caf\\ufffd', '\\U0001f436')
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def _beyond_ascii(path: Path) -> int:
+    with open(path, "rb") as file:
+        return sum(not line.isascii() for line in file)
 
 
 def _broken(path: Path, name: str) -> Encoding:

@@ -16,12 +16,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from interbert.errors import InterbertError, UsageError
+from interbert.text.encoding import readable
 from interbert.text.segmenting import PLAIN, Segmenter
 from interbert.text.spam import SpamFilter, Verdict
-from interbert.text.tokenizer import readable
 
 EXAMPLES = 5
 SHOWN = 60  # characters of a title in a report
+_ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|\w+);")
 _TAG = re.compile(r"</?[A-Za-z][^<>]{0,200}>")
 _CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd]")
 _BACKWARDS = re.compile("\u202e([^\u202c\u202d\u202e]*)[\u202c\u202d]?")
@@ -55,13 +56,13 @@ def without_broken_characters(text: str) -> str:
 
 
 def without_markup(text: str) -> str:
-    """HTML's entities become their characters, its tags go.
+    """HTML's entities become their characters, its tags go. What has no semicolon is none: A&section is no A§ion.
 
     >>> without_markup("<span class=H>衬衫</span> &lt;b&gt;A&amp;B&lt;/b&gt; <3cm")
     '衬衫 A&B <3cm'
     """
     if "&" in text:
-        text = html.unescape(text)
+        text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
     return _TAG.sub("", text) if "<" in text else text
 
 
@@ -175,6 +176,7 @@ class StepCount:
 
 
 def _short(text: str) -> str:
+    text = readable(text)
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 

@@ -20,23 +20,11 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from interbert.errors import InterbertError, UsageError
 from interbert.files import whole_file
+from interbert.text.encoding import readable
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CONTINUATION = "##"  # begins a piece that goes on with the word before it
 LONGEST_WORD = 100  # characters; a longer one is unknown (BERT)
-
-
-def readable(text: str) -> str:
-    """`text` with lone surrogates, which no file can hold, as U+FFFD; those that make a pair become its character.
-
-    >>> readable("caf\\udce9"), readable("\\ud83d\\udc36")
-    ('caf\\ufffd', '\\U0001f436')
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
 
 
 class Tokenizer:

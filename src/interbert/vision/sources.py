@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from interbert.errors import InterbertError
+from interbert.text.encoding import readable as as_text
+from interbert.text.tables import csv_reader, table_rows
 from interbert.vision.images import IMAGE_SUFFIXES
 
 
@@ -80,8 +82,9 @@ def _of_file(path: Path) -> Iterator[ImageSource]:
             image = row.get("image")
             if not isinstance(image, str) or not image:
                 raise InterbertError(f"'{path}' line {number}: there is no 'image'; wanted the path of a picture")
-            yield ImageSource(str(row.get("id") or _id(PurePath(image))), path.parent / image)
-    except ValueError as error:
+            id = _id(PurePath(image)) if row.get("id") in (None, "") else as_text(str(row["id"]))
+            yield ImageSource(id, path.parent / image)
+    except (ValueError, csv.Error) as error:
         raise InterbertError(f"'{path}' cannot be read: {error}; wanted UTF-8 text as its suffix says") from error
 
 
@@ -97,9 +100,12 @@ def _list_rows(path: Path) -> Rows:
 
 def _csv_rows(path: Path) -> Rows:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        for row in rows:
-            yield rows.line_num, dict(row)
+        rows = csv_reader(file)
+        header: list[str] = next(rows, [])
+        for row in table_rows(rows, header):
+            if row.broken:
+                raise InterbertError(f"'{path}' {row.place}: {row.broken}; mend it, or give a .jsonl")
+            yield row.last, dict(zip(header, row.cells, strict=True))
 
 
 def _jsonl_rows(path: Path) -> Rows:
@@ -116,4 +122,16 @@ def _id(path: PurePath) -> str:
 
 def readable(path: PurePath) -> str:
     """A path as text that can be stored: bytes of a name that are not UTF-8 become "\N{REPLACEMENT CHARACTER}"."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "replace")
+    try:
+        return os.fsencode(path.as_posix()).decode("utf-8", "replace")
+    except UnicodeEncodeError:  # half a character, as a JSON text may have it
+        return as_text(path.as_posix())
+
+
+def same_ending(path: str, *others: str) -> bool:
+    """Whether a path ends with one of the others, or one of them with it, folder by folder.
+
+    >>> same_ending("photos/a/1", "a/1"), same_ending("a/1", "1"), same_ending("a/1", "b/1"), same_ending("ba/1", "a/1")
+    (True, True, False, False)
+    """
+    return any(f"/{path}".endswith(f"/{other}") or f"/{other}".endswith(f"/{path}") for other in others)

@@ -11,7 +11,8 @@ from interbert.recall.search import Searcher
 from interbert.recall.service.errors import ServiceError
 from interbert.recall.service.models import ProductCard
 from interbert.recall.store import Product
-from interbert.text.tokenizer import Tokenizer, readable
+from interbert.text.encoding import readable
+from interbert.text.tokenizer import Tokenizer
 
 SLASH = "\0"  # stands for %2F in an address's path, see `door`; no id has it
 
