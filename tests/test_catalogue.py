@@ -174,7 +174,5 @@ def test_half_a_character_in_a_cell_can_be_stored(tmp_path: Path) -> None:
 def test_products_that_a_quote_swallowed_are_counted_as_many_as_they_are(tmp_path: Path) -> None:
     rows = [f"dress {at},{at}.jpg" for at in range(200)]
     rows[100:120] = [f'"{rows[100]}', *rows[101:119], 'the end",119.jpg']
-    with pytest.raises(
-        InterbertError, match=r"20 of 200 entries cannot be read.*\n.*lines 102 to 121: a quote closes"
-    ):
+    with pytest.raises(InterbertError, match=r"20 of 200 entries cannot be read.*\n.*lines 102 to 121: a quote closes"):
         list(Catalogue(write(tmp_path, "shop.csv", "\n".join(["title,image", *rows]))))

@@ -302,6 +302,16 @@ def test_an_lmdb_that_breaks_in_the_middle_keeps_what_came_before(tmp_path: Path
     assert len(ids(tmp_path / "out")) == 3
 
 
+def test_an_lmdb_that_has_fewer_entries_than_it_says_is_damaged(tmp_path: Path) -> None:
+    pytest.importorskip("lmdb")
+    folder = write_mmf_lmdb(tmp_path / "a.lmdb", [picture("a"), picture("b")])
+    with LmdbFile(folder) as file:
+        assert len(list(file)) == file.entries
+        file.entries += 1
+        with pytest.raises(InterbertError, match=f"has {file.entries - 1} entries of its {file.entries}"):
+            list(file)
+
+
 def test_damaged_notes_of_an_import_say_what_to_do(tmp_path: Path) -> None:
     path = tsv(tmp_path, "a")
     bring(path, tmp_path / "out")

@@ -152,3 +152,24 @@ def test_damage_gives_data_or_a_refusal(data: st.DataObject) -> None:
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(PickleRefused):
         load_pickle(bytes(content))
+
+
+def test_what_is_used_many_times_is_walked_once() -> None:
+    shared: list[object] = []
+    for _ in range(60):
+        shared = [shared, shared]
+    found = load_pickle(pickle.dumps(shared))
+    assert found[0] is found[1]
+
+
+def test_a_container_that_holds_itself_is_refused() -> None:
+    around: list[object] = []
+    around.append(around)
+    with pytest.raises(PickleRefused, match="a container that holds itself"):
+        load_pickle(pickle.dumps(around))
+
+
+@pytest.mark.parametrize("put", [b"r\x00\xc2\xeb\x0b", b"p200000000\n"])
+def test_a_large_number_in_the_memo_takes_no_memory(put: bytes) -> None:
+    with pytest.raises(PickleRefused, match="it numbers an object 200000000"):
+        load_pickle(b"\x80\x02]" + put + b".")

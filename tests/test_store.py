@@ -276,3 +276,13 @@ def test_arrays_outlive_the_store_they_came_from(tmp_path: Path) -> None:
 
 def test_the_checksum_is_the_crc32_of_zlib() -> None:
     assert shards.crc32(b"123456789") == 0xCBF43926
+
+
+def test_every_damage_is_told_of_rows_and_of_shards(tmp_path: Path) -> None:
+    folder = filled(tmp_path / "s", 6)
+    with sqlite3.connect(folder / "manifest.sqlite") as manifest:
+        manifest.execute("UPDATE records SET regions = 99 WHERE number IN (1, 3)")
+    flip_bit(folder / "shard-000000.regions", (folder / "shard-000000.regions").stat().st_size - 70, 3)
+    told = [str(damage) for damage in RegionStore(folder).damages()]
+    assert ["the row (1" in told[0], "the row (3" in told[1], "picture 5" in told[2]] == [True] * 3
+    assert len(told) == 3

@@ -21,7 +21,7 @@ from interbert.batch import Regions
 from interbert.errors import InterbertError
 from interbert.vision import writer
 from interbert.vision.provenance import ExtractorInfo, ImageInfo
-from interbert.vision.store import RegionStore, describe
+from interbert.vision.store import RegionStore, StoreCorrupt, describe
 
 FORKS = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the children touch no thread of ours
 
@@ -230,3 +230,11 @@ def test_regions_of_two_extractors_never_mix(tmp_path: Path, change: dict[str, A
 def test_a_store_keeps_its_feature_type(tmp_path: Path) -> None:
     with pytest.raises(InterbertError, match="float16 features, not float32"):
         RegionStore.writer(filled(tmp_path / "s"), EXTRACTOR, feature_type="float32")
+
+
+def test_an_emptied_manifest_is_damage_and_its_shards_stay(tmp_path: Path) -> None:
+    folder = filled(tmp_path / "s", 2)
+    (folder / "manifest.sqlite").write_bytes(b"")
+    with pytest.raises(StoreCorrupt, match=r"manifest.sqlite' is empty or gone, and .*shard-000000.regions' is there"):
+        filled(folder, 1, first=2)
+    assert (folder / "shard-000000.regions").stat().st_size > 0

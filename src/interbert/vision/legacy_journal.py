@@ -33,7 +33,7 @@ class Journal:
         self._began = len(writer)  # records there when this start began
         self._places = _json(writer.folder / PLACES)
         before = self._places.get(self._name, {})
-        same = source.resumes and before.get("file") == _fingerprint(source)
+        same = source.resumes and before.get("file") == _fingerprint(source) and before["records"] <= self._began
         self.place = Place(*before["place"]) if same else Place()
         self._first: int = before["first"] if same else self._began  # records there when the source was begun
         self._committed: int = before["records"] if same else self._began

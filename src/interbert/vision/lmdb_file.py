@@ -82,10 +82,14 @@ class LmdbFile:
         """Every entry in the order of the keys. Values are read when asked for."""
         if self._root == _NONE:
             return
-        for count, entry in enumerate(self._below(self._root, self._depth)):
+        count = 0
+        for entry in self._below(self._root, self._depth):
             if count == self.entries:
                 raise self._damage(f"has more entries than its {self.entries}")
+            count += 1
             yield entry
+        if count < self.entries:
+            raise self._damage(f"has {count} entries of its {self.entries}")
 
     def _meta(self, number: int) -> tuple[int, ...]:
         content = self._read(number * self._page_size, _HEAD.size + _META.size)

@@ -112,17 +112,28 @@ class Manifest(SqliteFile):
         return _entry(found[0]) if found else None
 
     def entries(self, count: int) -> Iterator[Entry]:
-        """The first `count` rows in order, checksums verified."""
+        """The first `count` rows in order. Raises StoreCorrupt at one that has another checksum than was written."""
+        for found in self.entries_or_damages(count):
+            if isinstance(found, StoreCorrupt):
+                raise found
+            yield found
+
+    def entries_or_damages(self, count: int) -> Iterator[Entry | StoreCorrupt]:
+        """The same, with what `entries` would raise in the place of a damaged row."""
         for first in range(0, count, _CHUNK):
             statement = f"SELECT {_COLUMNS} FROM records WHERE number >= ? AND number < ? ORDER BY number"  # noqa: S608
-            yield from map(_entry, self._checked(statement, (first, min(first + _CHUNK, count))))
+            for row in self.rows(statement, (first, min(first + _CHUNK, count))):
+                yield _entry(row[:-1]) if _with_checksum(row[:-1]) == row else self._damaged_row(row)
+
+    def _damaged_row(self, row: tuple[Any, ...]) -> StoreCorrupt:
+        return StoreCorrupt(f"'{self.path}': the row {row[:2]} is damaged; restore a copy or extract again")
 
     def _checked(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query whose last column is their checksum, without it."""
         rows = self.rows(statement, values)
         for row in rows:
             if _with_checksum(row[:-1]) != row:
-                raise StoreCorrupt(f"'{self.path}': the row {row[:2]} is damaged; restore a copy or extract again")
+                raise self._damaged_row(row)
         return [row[:-1] for row in rows]
 
     def add(self, entries: Sequence[Entry], shards: dict[int, int]) -> None:

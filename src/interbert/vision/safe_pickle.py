@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 import re
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_ARRAY_BYTES = 1 << 26  # of one array; 300 regions of 2048 float32 are 2.4 MB
+_CYCLE = object()
 _PLAIN = re.compile(r"[<>|=]?(?:[biufc][0-9]{1,2}|[?bBhHiIlLqQefdg]|[SUa][0-9]{0,7}|O8?)")
 
 
@@ -29,9 +31,10 @@ def load_pickle(content: bytes | IO[bytes]) -> Any:
 
     Raises PickleRefused for a name that is not allowed (it says which) and for bytes that are no whole pickle.
     """
-    file = io.BytesIO(content) if isinstance(content, bytes | bytearray | memoryview) else content
+    whole = bytes(content) if isinstance(content, bytes | bytearray | memoryview) else content.read()
     try:
-        return _plain(_Reader(file, encoding="latin1").load())
+        _refuse_large_memo(whole)
+        return _plain(_Reader(io.BytesIO(whole), encoding="latin1").load(), {})
     except PickleRefused:
         raise
     except Exception as error:  # a damaged pickle raises nearly everything
@@ -96,7 +99,8 @@ def _array(data: Any, kind: Any, shape: Any, order: Any) -> NDArray[Any]:
         if not isinstance(data, list):
             raise PickleRefused("it has an array of objects without its list")
         objects = np.empty(len(data), object)
-        objects[:] = [_plain(entry) for entry in data]
+        seen: dict[int, Any] = {}
+        objects[:] = [_plain(entry, seen) for entry in data]
         return objects.reshape(sizes, order=_order(order))
     content = data.encode("latin1") if isinstance(data, str) else data  # a text: written by Python 2
     wanted = int(np.prod(sizes, dtype=object)) * kind.plain.itemsize
@@ -146,14 +150,29 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-def _plain(value: Any) -> Any:
-    """The same with numpy's arrays in place of our stand-ins."""
+def _refuse_large_memo(content: bytes) -> None:
+    """A pickle numbers what it uses again; Python makes room for the largest number that it names."""
+    if b"r" not in content and b"p" not in content:
+        return
+    for code, number, _ in pickletools.genops(content):
+        if code.name in ("LONG_BINPUT", "PUT") and int(number or 0) > len(content):
+            raise PickleRefused(f"it numbers an object {number}, in {len(content)} bytes")
+
+
+def _plain(value: Any, seen: dict[int, Any]) -> Any:
+    """The same with numpy's arrays in place of our stand-ins. seen: what was made of containers, by their id."""
     if isinstance(value, _Array):
         return value.value
     if isinstance(value, _Type):
         return value.plain
-    if isinstance(value, dict):
-        return {_plain(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return type(value)(_plain(entry) for entry in value)
-    return value
+    if not isinstance(value, dict | list | tuple | set | frozenset):
+        return value
+    if id(value) not in seen:  # one that is used many times is walked once
+        seen[id(value)] = _CYCLE
+        if isinstance(value, dict):
+            seen[id(value)] = {_plain(key, seen): _plain(entry, seen) for key, entry in value.items()}
+        else:
+            seen[id(value)] = type(value)(_plain(entry, seen) for entry in value)
+    if seen[id(value)] is _CYCLE:
+        raise PickleRefused("it has a container that holds itself")
+    return seen[id(value)]

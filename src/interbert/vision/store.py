@@ -138,15 +138,20 @@ class RegionStore:
         if wrong is not None:
             yield StoreCorrupt(f"'{self._manifest.path}': {wrong}")
             return
-        seen, shard, end = 0, -1, 0
-        for entry in self._manifest.entries(self._count):
+        seen, shard = 0, -1
+        end: int | None = 0  # of the record before; None where its row is damaged
+        for entry in self._manifest.entries_or_damages(self._count):
+            if isinstance(entry, StoreCorrupt):
+                yield entry
+                seen, end = seen + 1, None
+                continue
             if entry.shard != shard:
-                shard, end = entry.shard, len(shard_header(entry.shard))
-            if entry.number != seen or entry.offset != end:
+                shard, end = entry.shard, None if end is None else len(shard_header(entry.shard))
+            if entry.number != seen or end not in (None, entry.offset):
                 yield StoreCorrupt(
                     f"'{self._manifest.path}': record {seen} is missing before '{entry.id}'",
                     shard=shard_name(shard),
-                    offset=end,
+                    offset=entry.offset if end is None else end,
                 )
             seen, end = entry.number + 1, entry.offset + entry.length
             try:

@@ -16,7 +16,15 @@ from interbert.errors import InterbertError
 from interbert.files import sync_folder, whole_file
 from interbert.vision.manifest import FORMAT_VERSION, Entry, Manifest
 from interbert.vision.provenance import ExtractorInfo, ImageInfo
-from interbert.vision.shards import FEATURE_TYPES, check_shard, is_storable, pack, shard_header, shard_name
+from interbert.vision.shards import (
+    FEATURE_TYPES,
+    StoreCorrupt,
+    check_shard,
+    is_storable,
+    pack,
+    shard_header,
+    shard_name,
+)
 
 SHARD_BYTES = 1 << 30  # a new shard begins when the last has more
 _LOCK = "writer.lock"
@@ -138,6 +146,11 @@ class RegionWriter:
     def _begin(self, feature_type: str | None) -> str:
         """Makes the folder a store, or checks that it is one that may be continued. Returns its feature type."""
         if self._manifest.is_new():
+            if shards := sorted(self.folder.glob("shard-*.regions")):  # the tables are there before the first shard
+                raise StoreCorrupt(
+                    f"'{self._manifest.path}' is empty or gone, and '{shards[0].name}' is there: restore a copy of it, "
+                    "or remove the folder and make it again"
+                )
             kind = feature_type or "float16"
             self._manifest.create({"feature_type": kind, "interbert": interbert.__version__})
         self._manifest.check_format()
