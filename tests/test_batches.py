@@ -67,12 +67,15 @@ class Shop:
 def test_equal_texts_have_each_others_pictures() -> None:
     found = Belonging(Shop()).matrix(np.arange(5), np.arange(4))  # type: ignore[arg-type]
     assert found.astype(int).tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 1]]
+    rows = [Belonging(Shop()).row(text, np.arange(4)) for text in range(5)]  # type: ignore[arg-type]
+    assert np.array_equal(found, rows)
 
 
 def test_a_picture_with_an_equal_text_is_never_a_negative() -> None:
     texts, images = np.array([0, 1, 2]), np.array([0, 1, 2])
-    belongs = Belonging(Shop()).matrix(texts, images)  # type: ignore[arg-type]
+    belonging = Belonging(Shop())  # type: ignore[arg-type]
+    belongs = belonging.matrix(texts, images)
     for seed in range(20):
-        pairs = draw_pairs(texts, images, generator_for(seed, "x"), belongs)
+        pairs = draw_pairs(texts, images, generator_for(seed, "x"), belonging)
         for text, image, match in zip(pairs.texts, pairs.images, pairs.is_match, strict=True):
             assert belongs[text, image] == match

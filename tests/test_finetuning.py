@@ -222,6 +222,15 @@ def test_a_run_that_was_not_finetuned_is_not_written_over(corpus: Corpus, start:
     assert (other / "model.safetensors").read_bytes() == before
 
 
+def test_a_finetuned_run_without_checkpoints_is_not_written_over(
+    finished: Path, corpus: Corpus, start: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(InterbertError, match="holds a finished run, without checkpoints"):
+        done(corpus, start, tmp_path / "run")
+
+
 def test_several_processes_and_micro_batches_make_the_same_examples(corpus: Corpus, tmp_path: Path) -> None:
     whole = job_of(corpus, small_plan(1), tmp_path)
     parts = job_of(corpus, replace(small_plan(1), micro_batch_size=3), tmp_path)

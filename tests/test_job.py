@@ -211,6 +211,13 @@ def test_whole_words_are_hidden_with_all_their_pieces(corpus: Corpus) -> None:
     assert found == {True, False}
 
 
+def test_a_text_without_any_word_hides_nothing_where_words_are_hidden_whole(corpus: Corpus) -> None:
+    job = job_of(corpus, masking=replace(OFTEN, whole_words=True))
+    pieces = torch.tensor([2, 1, 3])  # [CLS], [UNK], [SEP]
+    numbers = torch.full((3,), -1)
+    assert not job.maker._masked_words(pieces, numbers, Stage("msm", "none"), torch.Generator()).any()
+
+
 def test_half_of_a_step_matches_and_ids_say_which(corpus: Corpus) -> None:
     for batch in all_batches(job_of(corpus)):
         assert int(given(batch.is_match).sum()) == 4

@@ -96,3 +96,11 @@ def test_hashes_near_an_earlier_one_are_those_that_comparing_all_finds(numbers, 
         if one and any(other and (one ^ other).bit_count() <= distance for other in hashes[:at].tolist())
     ]  # fmt: skip
     assert near_earlier(hashes, distance).tolist() == near
+
+
+def test_a_pattern_leaves_out_all_ids_that_it_fits(tmp_path):
+    store = make_store(tmp_path / "store", dict.fromkeys(("COCO_val2014_1", "COCO_val2014_2", "COCO_train2014_1"), 2))
+    source = captions(*((id, "a dog") for id in store))
+    corpus = make_corpus(tmp_path / "c", store, source, leave_out_ids=("*val2014*", "*2017*"))
+    assert [corpus.image_id(at) for at in range(corpus.images)] == ["COCO_train2014_1"]
+    assert corpus.description["report"]["notes"]["ids to leave out that the store does not have"] == 1

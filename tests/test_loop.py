@@ -70,6 +70,11 @@ def test_a_run_learns(tmp_path: Path) -> None:
     assert words[-1] < words[0] / 2
 
 
+def test_a_warm_up_that_is_longer_than_the_run_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(ToyJob(), tmp_path, replace(SETTINGS, warmup_steps=10_000))
+    assert "warmup_steps=10000 is not over at the run's end" in caplog.text
+
+
 def test_the_log_has_a_line_a_log_step_and_lines_of_validation(unbroken: tuple[ToyModel, Path]) -> None:
     lines = lines_without_timing(unbroken[1])
     assert [(line["step"], "validation" in line) for line in lines] == [

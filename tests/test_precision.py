@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from interbert.errors import UsageError
 from interbert.training import precision
 from interbert.training.precision import autocast, chosen_precision, fast_matmul
 
@@ -70,3 +71,10 @@ def test_the_route_is_one_for_all_threads_and_restored_by_the_last() -> None:
     assert SWITCH.fp32_precision == "bf16"  # the second is still inside
     second.__exit__(None, None, None)
     assert SWITCH.fp32_precision == before
+
+
+def test_a_gpu_that_only_emulates_bf16_works_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert chosen_precision("auto", torch.device("cuda")) == "fp32"
+    with pytest.raises(UsageError, match="got bf16, which cuda does not have"):
+        chosen_precision("bf16", torch.device("cuda"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,6 +120,17 @@ def test_another_corpus_in_a_runs_folder_is_refused_and_leaves_the_run_whole(cor
     with pytest.raises(InterbertError, match="of a run that differs"):
         trained(other, out)
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+
+
+def test_a_finished_run_without_checkpoints_is_not_written_over(corpus: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    trained(corpus, out)
+    shutil.rmtree(out / "checkpoints")
+    before = (out / "model.safetensors").read_bytes()
+    for init in (None, str(out)):
+        with pytest.raises(InterbertError, match="holds a finished run, without checkpoints to go on from"):
+            trained(corpus, out, init=init)
+    assert (out / "model.safetensors").read_bytes() == before
 
 
 def test_a_run_goes_on_from_anothers_weights(run: tuple[Path, Summary], corpus: Corpus, tmp_path: Path) -> None:

@@ -106,6 +106,14 @@ def scorer(run: Path, extractor: ByColour) -> Scorer:
     return load(run, device="cpu")
 
 
+def test_a_run_with_a_head_of_its_own_is_said_to_be_no_matcher(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load(run)
+    assert not caplog.text
+    (run / "head.safetensors").touch()
+    load(run)
+    assert "a task with a head of its own: its matching scores mean little" in caplog.text
+
+
 def test_a_score_is_the_softmax_of_the_class_that_means_match(scorer: Scorer) -> None:
     words, regions = scorer.tokenizer.encode("two dogs"), some_regions(4)
     output = scorer.model(make_batch(["x"], [words], [regions]))

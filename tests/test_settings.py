@@ -31,9 +31,32 @@ class Whole:
     pair: tuple[float, float] = (0.9, 0.99)
 
 
+@dataclass(frozen=True)
+class Bounds:
+    least: int = 90
+    most: int = 100
+
+    def __post_init__(self) -> None:
+        if self.least > self.most:
+            raise UsageError("least: wanted at most `most`")
+
+
+@dataclass(frozen=True)
+class Several:
+    bounds: Bounds = field(default_factory=Bounds)
+    parts: tuple[Bounds, ...] = (Bounds(), Bounds())
+
+
 def test_a_key_reaches_into_every_entry_of_a_tuple_or_into_one() -> None:
     assert changed(Whole(), {"parts.times": "5"}).parts == (Part("a", 5), Part("b", 5))
     assert changed(Whole(), {"parts.1.times": "5"}).parts == (Part("a", 1), Part("b", 5))
+
+
+def test_values_that_fit_together_alone_may_come_in_any_order() -> None:
+    keys = {"bounds.most": "36", "bounds.least": "10", "parts.most": 36, "parts.0.least": 1, "parts.1.least": 2}
+    for given in (keys, dict(reversed(keys.items()))):
+        found = changed(Several(), given)
+        assert (found.bounds, found.parts) == (Bounds(10, 36), (Bounds(1, 36), Bounds(2, 36)))
 
 
 def test_a_list_of_tables_replaces_a_tuple() -> None:

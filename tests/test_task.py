@@ -72,6 +72,12 @@ def test_a_gain_is_paired_row_by_row() -> None:
     assert same["interval"][1] - same["interval"][0] > 0.2
 
 
+def test_a_gain_is_above_nought_where_less_is_better_too() -> None:
+    ours = measured([2.0, 2.0], less_is_better=True)
+    ours.set_gain(measured([5.0, 5.0], less_is_better=True))
+    assert ours["gain"] == {"value": 3.0, "interval": (3.0, 3.0)}
+
+
 def test_a_gain_of_a_statistic_over_several_columns() -> None:
     def ratio(drawn: Any) -> float:
         return float(drawn[:, 0].sum() / drawn[:, 1].sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from interbert.corpus.corpus import Corpus
 from interbert.corpus.readers import Caption
 from interbert.draws import generator_for
 from interbert.errors import InterbertError, UsageError
+from interbert.files import write_json
 from interbert.metrics import average_precision, precision_at
 from interbert.model.interbert import InterBert
 from interbert.pretraining.batches import Belonging
+from interbert.tasks.evaluation import evaluate_task
 from interbert.tasks.products import PooledPairs, Products, ProductsOptions, of_each, pools_of
 from interbert.tasks.ranking import Pairs, score_pairs
 from interbert.tasks.task import Asked, ChoiceBatch, TaskModel
@@ -156,6 +159,14 @@ def test_pools_of_a_category_are_harder_counted_and_gone_on_with(corpus: Corpus,
     assert found["metrics"]["recall_at_1"]["chance"] == pytest.approx(0.25)
     assert found["metrics"]["recall_at_5"]["value"] == 1.0
     assert task.evaluate(model, asked) == found
+
+
+def test_another_run_ranks_the_pools_of_ours(corpus: Corpus, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "fine")
+    options = {"pool": 4, "pool_from": "category"}
+    write_json(tmp_path / "fine" / "task.json", {"task": "products", "options": options, "min_regions": 1})
+    found = evaluate_task("products", corpus.folder, Asked(tmp_path / "fine", processes=1), against=run)
+    assert {figure["gain"]["value"] for figure in found["metrics"].values()} == {0.0}  # the same weights
 
 
 def test_several_pictures_of_one_title_are_all_relevant() -> None:

@@ -113,3 +113,7 @@ def test_the_vocabulary_of_a_sample_lies_in_the_published_one(shared: Path) -> N
     ours = answer_vocabulary(row["multiple_choice_answer"] for row in rows(folder / "vqa_train.jsonl.gz"))
     assert [answer for answer in ours if answer not in published] == []
     assert ours[:2] == ("yes", "no")
+
+
+def test_of_no_question_there_is_no_percentage() -> None:
+    assert summary([], [], []).overall is None

@@ -120,17 +120,21 @@ def with_settings(settings: Settings, changes: dict[str, Any], what: str = "sett
     kinds = typing.get_type_hints(type(settings))
     known = {f.name: kinds[f.name] for f in dataclasses.fields(settings)}  # type: ignore[arg-type]
     changed: dict[str, Any] = {}
+    parts: dict[str, dict[str, Any]] = {}  # those of one part are checked together: one alone may not fit yet
     for key, value in changes.items():
         name, _, rest = key.partition(".")
         if name not in known:
             raise UsageError(unknown_name(what, prefix + name, [prefix + field for field in known]))
-        inner = changed.get(name, getattr(settings, name))
         if rest:
-            if not dataclasses.is_dataclass(inner):
-                raise UsageError(f"{what} '{prefix}{key}': '{prefix}{name}' has no parts; give {prefix}{name}=VALUE")
-            changed[name] = with_settings(inner, {rest: value}, what, f"{prefix}{name}.")
+            parts.setdefault(name, {})[rest] = value
         else:
             changed[name] = _read(value, known[name], prefix + key)
+    for name, of_part in parts.items():
+        inner = changed.get(name, getattr(settings, name))
+        if not dataclasses.is_dataclass(inner):
+            key = f"{prefix}{name}.{next(iter(of_part))}"
+            raise UsageError(f"{what} '{key}': '{prefix}{name}' has no parts; give {prefix}{name}=VALUE")
+        changed[name] = with_settings(inner, of_part, what, f"{prefix}{name}.")
     return replace(settings, **changed)  # type: ignore[type-var]
 
 

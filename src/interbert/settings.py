@@ -25,31 +25,38 @@ def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     A tuple of dataclasses is replaced whole by a list of mappings, as TOML's [[stages]] gives it.
     Raises UsageError for a key that does not exist (the nearest is suggested) or a value that does not fit.
     """
+    whole: dict[str, Any] = {}
+    of_entries: dict[str, dict[str, Any]] = {}  # field -> what is changed in its entries
     for key, value in changes.items():
         name, _, rest = key.partition(".")
         entries = getattr(settings, name, None)
         if isinstance(entries, tuple) and all(dataclasses.is_dataclass(entry) for entry in entries) and entries:
-            value = _entries(settings, name, rest, value)
-            key = name
-        settings = with_settings(settings, {key: value})
-    return settings
+            of_entries.setdefault(name, {})[rest] = value
+        else:
+            whole[key] = value
+    whole |= {name: _entries(settings, name, given) for name, given in of_entries.items()}
+    return with_settings(settings, whole)
 
 
-def _entries(settings: Any, name: str, rest: str, value: Any) -> tuple[Any, ...]:
-    """The tuple of dataclasses in field `name` with `rest` of one or all of them set to `value`."""
-    entries: tuple[Any, ...] = getattr(settings, name)
-    if not rest:
-        if not (isinstance(value, list) and all(isinstance(one, Mapping) for one in value) and value):
-            raise UsageError(f"{name}: got {value!r}, wanted [[{name}]] tables in a file, or {name}.0.FIELD=VALUE")
+def _entries(settings: Any, name: str, given: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The tuple of dataclasses in field `name`, replaced ("" is given), and fields of one or of all entries set."""
+    entries: list[Any] = list(getattr(settings, name))
+    if "" in given:
+        tables = given[""]
+        if not (isinstance(tables, list) and all(isinstance(one, Mapping) for one in tables) and tables):
+            raise UsageError(f"{name}: got {tables!r}, wanted [[{name}]] tables in a file, or {name}.0.FIELD=VALUE")
         kind = typing.get_args(typing.get_type_hints(type(settings))[name])[0]
-        return tuple(with_settings(kind(), dict(one), prefix=f"{name}.") for one in value)
-    at, _, field = rest.partition(".")
-    if not at.isdigit():
-        return tuple(with_settings(entry, {rest: value}, prefix=f"{name}.") for entry in entries)
-    if int(at) >= len(entries):
-        raise UsageError(f"{name}.{at}: there are {len(entries)} of them, counted from 0")
-    new = with_settings(entries[int(at)], {field: value}, prefix=f"{name}.{at}.")
-    return (*entries[: int(at)], new, *entries[int(at) + 1 :])
+        entries = [with_settings(kind(), dict(one), prefix=f"{name}.") for one in tables]
+    changes: list[dict[str, Any]] = [{} for _ in entries]
+    for rest, value in given.items():
+        at, _, field = rest.partition(".")
+        if at.isdigit() and int(at) >= len(entries):
+            raise UsageError(f"{name}.{at}: there are {len(entries)} of them, counted from 0")
+        for of_one in (changes[int(at)],) if at.isdigit() else changes if rest else ():
+            of_one[field if at.isdigit() else rest] = value
+    return tuple(
+        with_settings(entry, of_one, prefix=f"{name}.") for entry, of_one in zip(entries, changes, strict=True)
+    )
 
 
 def read_pairs(pairs: Sequence[str]) -> dict[str, str]:

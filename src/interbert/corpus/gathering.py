@@ -7,6 +7,7 @@ store's pictures; texts alone are gathered by `texts_alone.py`.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import mmap
 from abc import ABC, abstractmethod
 from array import array
@@ -224,10 +225,10 @@ def usable_pictures(store: RegionStore, options: BuildOptions, report: CorpusRep
     """The store's pictures with everything excluded that the options leave out."""
     pictures = Pictures(store)
     report.pictures["in the store"] = len(pictures)
-    unknown = [name for name in options.leave_out_ids if isinstance(pictures.find(name), str)]
+    named = {name: list(pictures.fitting(name)) for name in options.leave_out_ids}
+    unknown = [name for name, found in named.items() if not found]
     report.note("ids to leave out that the store does not have", len(unknown), unknown[0] if unknown else None)
-    found = (pictures.find(name) for name in options.leave_out_ids)
-    pictures.exclude((at for at in found if isinstance(at, int)), "its picture is on the list to leave out")
+    pictures.exclude(itertools.chain(*named.values()), "its picture is on the list to leave out")
     for place in options.leave_out_stores:
         pictures.exclude_like(pictures_of_store(place), f"store '{place}'", options.leave_out_distance)
     for place in options.leave_out_corpora:

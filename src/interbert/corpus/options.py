@@ -25,7 +25,7 @@ class BuildOptions:
     use_unsplit: bool = False  # pictures in no split of a source that has splits: into train, else dropped
     validation_share: float = 0.02  # where the source has no splits
     test_share: float = 0.0
-    leave_out_ids: tuple[str, ...] = ()  # pictures, named as in the store or as captions name them
+    leave_out_ids: tuple[str, ...] = ()  # pictures, as the store or captions name them; "*val2014*": all such ids
     leave_out_stores: tuple[str, ...] = ()  # region stores of test sets: all their pictures
     leave_out_corpora: tuple[str, ...] = ()  # corpora: their validation and test pictures
     leave_out_distance: int | None = 4  # of 64 bits of the perceptual hash; None compares files only

@@ -5,7 +5,9 @@ In: a RegionStore and a name as a caption file has it. Out: a position, or a sen
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import fnmatch
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -77,6 +79,14 @@ class Pictures:
         if at is None or ("/" in self.ids[at] and not same_ending(self._files[at], whole)):
             return NO_PICTURE
         return at
+
+    def fitting(self, name: str) -> Iterator[int]:
+        """The pictures that `name` means: one or none, or with a * in it those whose id it fits ("*val2014*")."""
+        if "*" in name:
+            fits = re.compile(fnmatch.translate(name)).match
+            yield from (at for at, id in enumerate(self.ids) if fits(id))
+        elif isinstance(at := self.find(name), int):
+            yield at
 
     def _may_be(self, at: int, name: str) -> bool:
         """Whether the file of a picture may be the one of that name."""

@@ -24,6 +24,7 @@ from interbert.files import whole_file, write_json
 from interbert.model.unfilled import unfilled
 
 CONFIG, WEIGHTS, CARD_FILE = "config.json", "model.safetensors", "README.md"
+HEAD_FILE = "head.safetensors"  # of a finetuned run: its task's own head, beside the weights
 COMPANIONS = ("tokenizer.json", "extractor.json", "heads.safetensors", CARD_FILE)  # where a model has them
 NOT_STATED = "unknown"  # the hub's word for a licence that nobody has named
 OWN_CARD = "<!-- written by interbert, and written again after training; take this line out to keep your changes -->"

@@ -78,25 +78,31 @@ class Belonging:
         at = np.searchsorted(self.known, keys).clip(max=len(self.known) - 1)
         return np.asarray(self.known[at] == keys)
 
+    def row(self, text: int, images: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """bool [images]: a row of `matrix`, without the others."""
+        first = int(self.said[text]) * self.count
+        low, high = np.searchsorted(self.known, [first, first + self.count])
+        return np.isin(images, self.known[low:high] - first)
+
 
 def draw_pairs(
     texts: NDArray[np.int64],
     images: NDArray[np.int64],
     generator: Generator,
-    belongs: NDArray[np.bool_] | None = None,
+    belonging: Belonging | None = None,
 ) -> DrawnPairs:
     """ITM: half the texts keep their picture, half get another text's from this batch (3.3).
 
-    texts, images: int64 [B], images[k] that of texts[k]. belongs: bool [B, B], which text has which picture; None: only
-    its own. A negative's picture never belongs to its text. Where all do, there is no negative to draw: InterbertError.
+    texts, images: int64 [B], images[k] that of texts[k]. belonging: which text has which picture; None: only its own. A
+    negative's picture never belongs to its text. Where all do, there is no negative to draw: InterbertError.
     """
     count = len(texts)
-    belongs = images[:, None] == images[None, :] if belongs is None else belongs
     order = torch.randperm(count, generator=generator).numpy()
     negatives = order[: count // 2]
     drawn, is_match = images.copy(), np.ones(count, bool)
     for at in negatives:
-        others = np.flatnonzero(~belongs[at])
+        own = images == images[at] if belonging is None else belonging.row(int(texts[at]), images)
+        others = np.flatnonzero(~own)
         if len(others) == 0:
             raise InterbertError(
                 "a text of a batch belongs to all its pictures (one picture, or equal texts), so it has no negative; "
@@ -220,6 +226,8 @@ class BatchMaker:
     def _masked_words(self, pieces: Tensor, numbers: Tensor | None, stage: Stage, generator: Generator) -> Tensor:
         maskable = ~self.special[pieces]
         if numbers is not None:
+            if numbers.max() < 0:  # no word at all: of pieces that the vocabulary does not have
+                return torch.zeros_like(numbers, dtype=torch.bool)
             maskable = torch.ones(int(numbers.max()) + 1, dtype=torch.bool)
         if stage.words == "mlm":
             masked = masked_singles(maskable, generator, self.masking.mlm_rate)

@@ -66,8 +66,8 @@ class Pool:
             return None
         drawn = own_pairs(order[:pairs], images[:pairs])
         if not corpus.text_alone:
-            belongs = maker.belonging.matrix(drawn.texts, drawn.images)
-            drawn = draw_pairs(drawn.texts, drawn.images, generator_for(seed, split, "negatives"), belongs)
+            generator = generator_for(seed, split, "negatives")
+            drawn = draw_pairs(drawn.texts, drawn.images, generator, maker.belonging)
         _, first = np.unique(images, return_index=True)
         first = np.sort(first)[:pictures]
         return cls(corpus, maker, drawn, order[first], images[first], seed)

@@ -119,8 +119,7 @@ class PretrainingJob:
         stage = self.stage_of(step)
         if stage.matching == "none":
             return own_pairs(texts, images)
-        belongs = self.maker.belonging.matrix(texts, images)
-        pairs = draw_pairs(texts, images, generator_for(self.seed, "negatives", step), belongs)
+        pairs = draw_pairs(texts, images, generator_for(self.seed, "negatives", step), self.maker.belonging)
         late = stage.draws_late or stage.matching == "alone"
         return DrawnPairs(texts, images, pairs.is_match) if late else pairs
 

@@ -49,6 +49,7 @@ def pretrain(
     unfinished run goes on exactly. Under torchrun, its processes share the work by DDP, or with "fsdp" the weights too.
     licence: of the weights, for their model card.
     """
+    refuse_finished_run(out)
     corpus = Corpus(corpora[0]) if len(corpora) == 1 else Corpora([Corpus(folder) for folder in corpora])
     if isinstance(corpus, Corpora) and len(corpus.held_out_elsewhere):
         log.info("%d training pictures left out: another corpus holds them out", len(corpus.held_out_elsewhere))
@@ -71,7 +72,7 @@ def pretrain(
     with processes(parallel) as joined:
         summary = train(model, job, plan.training, out, parallel=joined, progress=progress)
         weights = whole_weights(model)
-        if joined.leads:  # and only now: another run's folder, which `train` refuses, stays whole
+        if joined.leads:  # and only now: a run that `train` refuses to go on with stays whole
             tokenizer.save(out / "tokenizer.json")
             corpus.extractor.save(out / "extractor.json")
             trained = InterBert(model.config).eval()
@@ -85,6 +86,12 @@ def pretrain(
             trained.save_pretrained(out)
             write_report(out, [] if corpus.text_alone else example_pairs(trained, corpus, seed=seed))
     return summary
+
+
+def refuse_finished_run(out: Path) -> None:
+    """Raises InterbertError where `out` has weights and no checkpoint to go on from: they would be written over."""
+    if (out / "config.json").is_file() and not (out / "checkpoints").is_dir():
+        raise InterbertError(f"--out: '{out}' holds a finished run, without checkpoints to go on from; give another")
 
 
 def refuse_without_pictures(corpus: AnyCorpus, plan: Pretraining, folder: Path) -> None:

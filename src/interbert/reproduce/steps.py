@@ -7,6 +7,7 @@ stopped. Which is done, and what it found, is kept by `running.py`.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -148,6 +149,12 @@ class Build(Step):
         return {"texts": len(corpus), "pictures": corpus.images, "splits": report.splits, "hash": short(corpus.digest)}
 
 
+def _begin_anew(run: Path) -> None:
+    """Removes a finished run, whose checkpoints are gone: something that it needs was done again since."""
+    if (run / "config.json").is_file() and not (run / "checkpoints").is_dir():
+        shutil.rmtree(run)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pretrain(Step):
     """A pretraining run. recipe, settings, init: as the command has them."""
@@ -175,6 +182,7 @@ class Pretrain(Step):
 
     def do(self, progress: bool) -> dict[str, Any]:
         """Trains; on several GPUs by torchrun."""
+        _begin_anew(self.folder)
         if gpus() > 1:
             return under_torchrun(self.command(), gpus())
         folders = [corpus.folder for corpus in self.corpora]
@@ -219,6 +227,7 @@ class Finetune(Step):
     def do(self, progress: bool) -> dict[str, Any]:
         """Trains; on several GPUs by torchrun."""
         data = files_of(self.data)
+        _begin_anew(self.folder)
         if gpus() > 1:
             return under_torchrun(self.command(), gpus()) | data
         made = finetune(self.task, self.data, self.begun, self.folder, self.plan, store=self.store, progress=progress)

@@ -116,7 +116,7 @@ def _query(model: InterBert, vector: Tensor) -> Tensor:
 def _write(model: InterBert, name: str, folder: Path) -> float:
     """One file. Returns the largest difference of its answers. Raises InterbertError where it is too large."""
     inputs = tuple(one for one in FILES[name] if one != "confidence" or model.config.region_confidence)
-    answer, output = _Answer(model, inputs), "margin" if name == "pair.onnx" else "vector"
+    answer, output = _Answer(model, inputs).eval(), "margin" if name == "pair.onnx" else "vector"
     axes = {one: {0: "B", 1: "T" if one in TEXT else "R"} for one in inputs} | {output: {0: "B"}}
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing: that sizes are seen as constants is what the comparison is for

@@ -7,6 +7,7 @@ before; a `str` in the picture's place is a path and never a URL.
 from __future__ import annotations
 
 import hashlib
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from interbert.errors import InterbertError
 from interbert.model.alone import image_alone, text_alone
 from interbert.model.interbert import InterBert
 from interbert.model.matching import margin
+from interbert.model.pretrained import HEAD_FILE
 from interbert.scoring.calibration import FILE as CALIBRATION
 from interbert.scoring.calibration import RAW, Calibration
 from interbert.text.tokenizer import Tokenizer
@@ -35,6 +37,7 @@ from interbert.vision.provenance import UNKNOWN, ExtractorInfo
 if TYPE_CHECKING:
     from interbert.scoring.explain import Explanation
 
+log = logging.getLogger(__name__)
 Picture: TypeAlias = str | Path | bytes | Image | Regions
 RUN_FILES = ("config.json", "model.safetensors", "tokenizer.json", "extractor.json")
 MISSING = {"tokenizer.json": "; a converted run gets its vocabulary by  interbert convert … --tokenizer VOCAB"}
@@ -69,6 +72,8 @@ def load(
                 f"'{path_or_id}' has no {name}: it is not a finished run; wanted {', '.join(RUN_FILES)}"
                 + MISSING.get(name, "")
             )
+    if (folder / HEAD_FILE).is_file():
+        log.warning("'%s' was finetuned for a task with a head of its own: its matching scores mean little", path_or_id)
     model = InterBert.from_pretrained(folder)
     return Scorer(
         model,

@@ -16,8 +16,9 @@ import torch
 from interbert.errors import InterbertError, UsageError
 from interbert.files import write_json
 from interbert.model.interbert import InterBert
+from interbert.model.pretrained import HEAD_FILE
 from interbert.settings import changed, flat
-from interbert.tasks.finetuned import HEAD_FILE, TASK_FILE, measuring, read_task, with_head, write_task_report
+from interbert.tasks.finetuned import TASK_FILE, measuring, read_task, with_head, write_task_report
 from interbert.tasks.table import task_kind
 from interbert.tasks.task import Asked, Given, Measured, Task
 from interbert.text.tokenizer import Tokenizer
@@ -34,16 +35,16 @@ def evaluate_task(
     *,
     zero_shot: bool = False,
     against: Path | None = None,
-    others: dict[Path, dict[str, Any]] | None = None,
+    others: dict[str, dict[str, Any]] | None = None,
     **given: Any,
 ) -> dict[str, Any]:
     """What `Task.evaluate` of the run `asked.run` gives, with what was asked. asked.precision may be "auto" too.
 
     against: another run, measured on the same examples, zero-shot if it has not learned the task; each figure then has
-    its "gain" over that run's.  others: what such runs gave in calls like this one, kept for the next; a run that is in
-    it is not measured again.  given: `store`, a region store, for data that name pictures; `regions`, (min, max) of a
-    picture's, None: as finetuned, zero-shot all; `settings`, options of the task that are to be other than the run was
-    finetuned with.
+    its "gain" over that run's. Its pools are as ours.  others: what such runs gave in calls like this one, kept for the
+    next; a run that is in it is not measured again.  given: `store`, a region store, for data that name pictures;
+    `regions`, (min, max) of a picture's, None: as finetuned, zero-shot all; `settings`, options of the task that are to
+    be other than the run was finetuned with.
     Raises UsageError where a task without a pretrained head is asked zero-shot or the two runs read other examples,
     InterbertError where the run was not finetuned for the task.
     """
@@ -53,10 +54,13 @@ def evaluate_task(
     task, found = _measured(name, data, asked, zero_shot, **given)
     if against is not None:
         others = {} if others is None else others
-        if against not in others:
+        shared = {one: getattr(task.options, one) for one in task.judged_by}
+        known = f"{against} {shared}"
+        if known not in others:
             there = replace(asked, run=against, submission=None)
-            others[against] = evaluate_task(name, data, there, zero_shot=untaught, **given)
-        found |= _gains(found, others[against])
+            settings = shared | dict(given.pop("settings", None) or {})
+            others[known] = evaluate_task(name, data, there, zero_shot=untaught, **given, settings=settings)
+        found |= _gains(found, others[known])
     _keep(asked.run, task, found)
     return found
 

@@ -15,11 +15,12 @@ from safetensors.torch import load_file
 from interbert.errors import InterbertError
 from interbert.files import write_json
 from interbert.model.interbert import InterBert
+from interbert.model.pretrained import HEAD_FILE
 from interbert.tasks.task import Task, TaskModel
 from interbert.training.precision import autocast, fast_matmul
 from interbert.training.report import Picture, Shown, Table, write_report
 
-TASK_FILE, HEAD_FILE, EXAMPLES_FILE = "task.json", "head.safetensors", "examples.json"
+TASK_FILE, EXAMPLES_FILE = "task.json", "examples.json"
 SEEDS_FILE = "seeds.json"  # of a folder that holds the runs of several seeds
 BEFORE_FILE = "before.json"  # figures of the validation before the first step, of a task without a head of its own
 COUNTED = (  # of what an evaluation counts, what its report shows below the figures

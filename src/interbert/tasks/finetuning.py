@@ -24,12 +24,12 @@ from interbert.draws import generator_for
 from interbert.errors import InterbertError, UsageError
 from interbert.files import whole_file, write_json
 from interbert.model.interbert import InterBert
-from interbert.model.pretrained import NOT_STATED
+from interbert.model.pretrained import HEAD_FILE, NOT_STATED
 from interbert.pretraining.batches import epoch_plan
 from interbert.pretraining.card import about_finetuning
+from interbert.pretraining.run import refuse_finished_run
 from interbert.tasks.finetuned import (
     BEFORE_FILE,
-    HEAD_FILE,
     SEEDS_FILE,
     TASK_FILE,
     measuring,
@@ -283,6 +283,7 @@ def _refuse_another_run(out: Path, start: str) -> None:
         raise UsageError(f"--out: '{out}' holds the runs of several seeds; give --seeds, or another folder")
     if (out / "config.json").exists() and not (out / TASK_FILE).exists():
         raise InterbertError(f"'{out}' holds a run that was not finetuned; give another --out")
+    refuse_finished_run(out)
 
 
 def _validating(training: Training, steps_per_epoch: int) -> Training:

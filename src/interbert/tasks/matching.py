@@ -235,4 +235,7 @@ def _by_picture(rows: NDArray[np.float64], pictures: Sequence[str]) -> dict[str,
 
         return over
 
-    return {name: measured(np.arange(len(groups)), statistic(metric)) for name, metric in METRICS.items()}
+    return {
+        name: measured(np.arange(len(groups)), statistic(metric), less_is_better=metric is _log_loss)
+        for name, metric in METRICS.items()
+    }

@@ -55,6 +55,7 @@ class Products(Retrieval):
     """The task on a corpus of products."""
 
     metric: ClassVar[str] = "average_precision"
+    judged_by: ClassVar[tuple[str, ...]] = ("pool", "pool_from")
     published: ClassVar[dict[str, Mapping[str, float]]] = {}  # Figure 3 prints gains alone
     options: ProductsOptions
 

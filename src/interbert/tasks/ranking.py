@@ -271,7 +271,7 @@ def of_ranks(found: NDArray[np.int64], owner: NDArray[Any]) -> dict[str, Measure
     def median(drawn: NDArray[np.float64]) -> float:
         return float(np.median(np.concatenate([groups[int(one)] for one in drawn[:, 0]])))
 
-    return figures | {"median_rank": measured(places, median)}
+    return figures | {"median_rank": measured(places, median, less_is_better=True)}
 
 
 def _ratio(rows: NDArray[np.float64]) -> float:

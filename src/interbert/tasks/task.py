@@ -88,6 +88,8 @@ class Task(Protocol):
     """A downstream task. Subclass it, and give it a line in `table.py`."""
 
     metric: ClassVar[str]  # of `validate`: the checkpoint that has most of it is the best one
+    options: Any  # what it was opened with
+    judged_by: ClassVar[tuple[str, ...]] = ()  # options that say among what an example is judged: two runs share them
     published: ClassVar[Mapping[str, Mapping[str, float]]]  # {"paper, Table 3": {"recall_at_1": 0.619}}, for the report
 
     @property
@@ -201,14 +203,19 @@ def mean(rows: NDArray[np.float64]) -> float:
 
 
 class Measured(dict[str, Any]):
-    """A figure as JSON holds it, {"value", "interval", …}, which remembers the rows that it was computed from."""
+    """A figure as JSON holds it, {"value", "interval", …}, which remembers the rows that it was computed from.
 
-    def __init__(self, rows: NDArray[np.float64], statistic: Callable[[NDArray[np.float64]], float]) -> None:
+    sign: -1 where less is better.
+    """
+
+    def __init__(
+        self, rows: NDArray[np.float64], statistic: Callable[[NDArray[np.float64]], float], sign: int = 1
+    ) -> None:
         known = len(rows) > 0
         super().__init__(
             value=statistic(rows) if known else None, interval=bootstrap_interval(rows, statistic) if known else None
         )
-        self.rows, self.statistic = rows, statistic
+        self.rows, self.statistic, self.sign = rows, statistic, sign
 
     @property
     def count(self) -> int:
@@ -216,7 +223,9 @@ class Measured(dict[str, Any]):
         return len(self.rows)
 
     def set_gain(self, other: Measured) -> None:
-        """Adds "gain", the value less another's of the same rows; its interval draws each row for both or for neither.
+        """Adds "gain": how much better the value is than another's of the same rows, above 0 also where less is better.
+
+        Its interval draws each row for both or for neither.
 
         >>> ours = measured([1, 1, 0, 1])
         >>> ours.set_gain(measured([1, 0, 0, 0]))
@@ -226,16 +235,18 @@ class Measured(dict[str, Any]):
 
         def difference(drawn: NDArray[np.float64]) -> float:
             at = drawn.astype(np.int64)
-            return self.statistic(self.rows[at]) - other.statistic(other.rows[at])
+            return self.sign * (self.statistic(self.rows[at]) - other.statistic(other.rows[at]))
 
         self["gain"] = dict(measured(np.arange(self.count), difference))
 
 
-def measured(rows: Any, statistic: Callable[[NDArray[np.float64]], float] = mean, **also: Any) -> Measured:
+def measured(
+    rows: Any, statistic: Callable[[NDArray[np.float64]], float] = mean, *, less_is_better: bool = False, **also: Any
+) -> Measured:
     """A figure and its 95 % bootstrap interval. rows: [N, ...], resampled by row; of no rows both are None.
 
     also: what stands beside them ("chance").
     """
-    found = Measured(np.asarray(rows, np.float64), statistic)
+    found = Measured(np.asarray(rows, np.float64), statistic, -1 if less_is_better else 1)
     found.update(also)
     return found

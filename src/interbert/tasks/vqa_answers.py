@@ -97,17 +97,17 @@ def official_score(predicted: str, answers: Sequence[str]) -> float:
 
 @dataclass(frozen=True)
 class Scores:
-    """What the official evaluation prints, in percent. overall: the mean over all questions."""
+    """What the official evaluation prints, in percent. overall: the mean over all questions; None of none."""
 
-    overall: float
-    per_answer_type: Mapping[str, float]
-    per_question_type: Mapping[str, float]
+    overall: float | None
+    per_answer_type: Mapping[str, float | None]
+    per_question_type: Mapping[str, float | None]
 
 
 def summary(scores: Sequence[float], answer_types: Sequence[str], question_types: Sequence[str]) -> Scores:
     """The means of scores in 0..1, in percent, rounded to two places as the official evaluation does."""
 
-    def means(kinds: Sequence[str]) -> dict[str, float]:
+    def means(kinds: Sequence[str]) -> dict[str, float | None]:
         grouped: dict[str, list[float]] = defaultdict(list)
         for kind, score in zip(kinds, scores, strict=True):
             grouped[kind].append(score)
@@ -116,8 +116,8 @@ def summary(scores: Sequence[float], answer_types: Sequence[str], question_types
     return Scores(_percent(scores), means(answer_types), means(question_types))
 
 
-def _percent(scores: Sequence[float]) -> float:
-    return round(100 * float(np.mean(scores)), 2) if len(scores) else float("nan")
+def _percent(scores: Sequence[float]) -> float | None:
+    return round(100 * float(np.mean(scores)), 2) if len(scores) else None
 
 
 def most_common(answers: Sequence[str]) -> str:

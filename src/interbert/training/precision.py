@@ -21,7 +21,11 @@ def chosen_precision(wanted: str, device: torch.device) -> str:
     """ "fp32" or "bf16" for "auto"; raises UsageError where bf16 is wanted of a device that can not do it."""
     if wanted == "fp32":
         return "fp32"
-    able = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has("avx512_bf16", "amx_bf16")
+    able = (
+        torch.cuda.is_bf16_supported(including_emulation=False)
+        if device.type == "cuda"
+        else _cpu_has("avx512_bf16", "amx_bf16")
+    )
     if wanted == "bf16" and not able and device.type != "cpu":
         raise UsageError(f"precision: got bf16, which {device} does not have; wanted fp32 or auto")
     return "bf16" if able or wanted == "bf16" else "fp32"
