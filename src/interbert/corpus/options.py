@@ -20,7 +20,7 @@ class BuildOptions:
     max_regions: int = 36  # of more, the best are used (4.1)
     min_confidence: float = 0.0  # only regions of a confidence over it are used (A.1: 0.1); 0: all
     unique_pictures: bool = False  # of pictures with one file or perceptual hash, only the store's first
-    unique_distance: int = 0  # of the hash's 64 bits, so many may differ; 4: also smaller, or saved again
+    unique_distance: int = 0  # of the hash's 64 bits, so many may differ; 4: also smaller, or saved again; goods: 1
     split: Literal["train", "validation", "test"] | None = None  # everything into one; None: as the source says
     use_unsplit: bool = False  # pictures in no split of a source that has splits: into train, else dropped
     validation_share: float = 0.02  # where the source has no splits
