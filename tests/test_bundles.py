@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from recall_helpers import indexed, product, shop, write_catalogue
 
-from interbert.errors import UsageError
+from interbert.errors import InterbertError, UsageError
+from interbert.recall import bundles
 from interbert.recall.bundles import recall_topics, write_bundles
 from interbert.recall.search import Question, Searcher, open_searcher
 from interbert.recall.topics import Topic, Topics
@@ -104,6 +105,13 @@ def test_the_same_command_goes_on_where_it_stopped(
         name: [one["id"] for one in whole[name]["items"]] for name in whole
     }
     assert write_bundles(searcher, TOPICS, EVERY, tmp_path / "out.jsonl").taken_over == 4
+
+
+def test_two_processes_do_not_write_one_file(searcher: Searcher, tmp_path: Path) -> None:
+    with bundles._alone(tmp_path / "out.jsonl"), pytest.raises(InterbertError, match="is being written by another"):
+        write_bundles(searcher, TOPICS, EVERY, tmp_path / "out.jsonl")
+    write_bundles(searcher, TOPICS, EVERY, tmp_path / "out.jsonl")
+    assert [path.name for path in tmp_path.glob("*out*")] == ["out.jsonl"]
 
 
 def test_a_line_of_another_question_or_index_version_is_recalled_again(tmp_path: Path) -> None:

@@ -91,6 +91,20 @@ def test_products_are_replaced_kept_and_deleted_by_id(place: Path) -> None:
     assert contents(place / "index")["p1"][1]["price"] == 10
 
 
+def test_a_whole_catalogue_that_was_cut_deletes_nothing(place: Path) -> None:
+    indexed(place)
+    rows = [json.dumps(product(number, id=f"q{number}")) for number in range(200)]
+    (place / "all.jsonl").write_text("\n".join([*rows, '{"id": "p0", "titl']) + "\n")
+    with pytest.raises(
+        UsageError, match="--whole: .* does not say what to take out, since 1 of its rows cannot be read"
+    ):
+        indexed(place, "all.jsonl", whole=True)
+    (place / "none.csv").write_text("id,title,image\n")
+    with pytest.raises(UsageError, match="since it has no products"):
+        indexed(place, "none.csv", whole=True)
+    assert len(contents(place / "index")) == 6
+
+
 def test_a_whole_catalogue_deletes_what_it_does_not_have_and_keeps_what_it_cannot_read(place: Path) -> None:
     indexed(place)
     write_catalogue(place / "all.jsonl", [product(0), product(1, image="images/gone.jpg"), product(2)])

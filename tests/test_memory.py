@@ -86,3 +86,15 @@ def test_a_measurement_is_kept_and_read_for_any_number_of_candidates(tmp_path: P
     assert found.recall(5, of=10) == pytest.approx(4 / 6)  # 5 of 10 that pass a filter are 50 of all
     assert found.recall(100) == 1
     assert found.to_json(20)["topics"] == 2
+
+
+def test_margins_of_another_state_of_the_index_are_forgotten(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    memory, keys = ScoreMemory(tmp_path / "scores.sqlite"), {1: "a", 2: "b", 5: "e"}
+    memory.belong_to(keys.get)
+    memory.keep("m", "dog", np.array([1, 5]), np.array([0.1, 0.5], np.float32))
+    again = ScoreMemory(tmp_path / "scores.sqlite")
+    again.belong_to({**keys, 6: "f"}.get)
+    assert again.margins("m", "dog")[0].tolist() == [1, 5]
+    again.belong_to({1: "a", 2: "b", 5: "another", 6: "e"}.get)  # a backup was put back, and others came
+    assert not len(again.margins("m", "dog")[0])
+    assert "is of another state of the index; scores are computed again" in caplog.text

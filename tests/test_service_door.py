@@ -107,12 +107,24 @@ def test_without_a_key_there_is_the_page_and_whether_it_lives(locked: TestClient
 def test_keys_stand_in_a_file_one_a_line(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text(f"# of the shop\n\n{KEY}\n")
     assert read_keys(tmp_path / "keys") == (digest_of(KEY),)
+    (tmp_path / "keys").write_text(f"{KEY}\n", encoding="utf-8-sig")
+    assert read_keys(tmp_path / "keys") == (digest_of(KEY),)
+    (tmp_path / "keys").write_text(f"{KEY}  # for Bob\n")
+    with pytest.raises(UsageError, match="key 1 of .* has a blank in it; a remark stands on a line of its own"):
+        read_keys(tmp_path / "keys")
     (tmp_path / "keys").write_text("short\n")
     with pytest.raises(UsageError, match="key 1 of .* shorter than 16"):
         read_keys(tmp_path / "keys")
     (tmp_path / "keys").write_text("# none\n")
     with pytest.raises(UsageError, match="have none"):
         read_keys(tmp_path / "keys")
+
+
+def test_settings_that_cannot_work_are_refused_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="images: there is no folder"):
+        Settings(images=tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="image host: got 'https://a.example', wanted a name alone"):
+        Settings(image_hosts=("https://a.example",))
 
 
 @pytest.mark.parametrize(("given", "kept"), [("abc-1.2_X", True), ("a b", False), ("x" * 200, False), ("", False)])

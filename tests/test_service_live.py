@@ -13,6 +13,7 @@ from task_helpers import saved_run
 
 from interbert.errors import InterbertError
 from interbert.recall.service.live import LiveIndex
+from interbert.recall.topics import find_topics
 
 ASKED = {"topic": "a red dog", "threshold": 0}
 
@@ -25,6 +26,21 @@ def rebuilt(place: Path, count: int) -> None:
     rows = (place / "catalogue.jsonl").read_text().splitlines()[:count]
     (place / "fewer.jsonl").write_text("\n".join(rows) + "\n")
     indexed(place, "fewer.jsonl")
+
+
+def test_topics_of_an_index_that_was_put_in_its_place_are_the_ones_that_are_reviewed(place: Path) -> None:
+    with client(place) as asking:
+        asking.put("/topics/dogs", json={"title": "a red dog", "threshold": 0}).raise_for_status()
+        shutil.copytree(place / "index", place / "next")
+        (place / "index").rename(place / "old")
+        (place / "next").rename(place / "index")
+        asking.post("/topics/dogs/review", json={"product": "p1", "verdict": "keep"}).raise_for_status()
+    assert [len(find_topics(place / name).reviews()) for name in ("index", "old")] == [1, 0]
+
+
+def test_the_metrics_have_the_version_that_answers(place: Path) -> None:
+    with client(place) as asking:
+        assert "interbert_index_version 1.0" in asking.get("/metrics").text
 
 
 def test_an_index_that_was_built_anew_is_opened_again(place: Path) -> None:

@@ -101,6 +101,14 @@ def test_what_was_said_can_be_taken_back(topics: Topics) -> None:
     assert topics.get("red").dropped == topics.reviews() == []
 
 
+def test_a_keep_can_be_taken_back_where_the_product_is_no_longer_found(topics: Topics) -> None:
+    topics.put(RED, answer("a", "b"))
+    topics.review("red", "a", keep=True)
+    topics.put(RED, answer("b"))
+    topics.review("red", "a", keep=None)
+    assert topics.reviews() == []
+
+
 def test_reviews_outlive_their_topic_and_keep_its_words(topics: Topics, tmp_path: Path) -> None:
     topics.put(RED, answer("a", "b"))
     topics.review("red", "a", keep=True)

@@ -94,6 +94,6 @@ def serve(
 
 def _other(text: str) -> tuple[str, str]:
     name, sign, path = text.partition("=")
-    if not (name and sign and path.startswith("/")):
+    if not (name and sign and path.startswith("/")) or path.startswith("//"):
         raise click.UsageError(f"--other: got '{text}', wanted NAME=PATH with a path on this origin, as  B=/b/")
     return name, path if path.endswith("/") else path + "/"

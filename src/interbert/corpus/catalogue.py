@@ -149,7 +149,7 @@ def titles_of(path: str | Path) -> list[str]:
     """The titles of a catalogue, or the lines of any other text file that are not blank."""
     path = Path(path)
     if path.is_dir() or path.suffix.lower() in FILES:
-        return [product.title for product in Catalogue(path, needed=("title",)) if product.title]
+        return [as_text(product.title) for product in Catalogue(path, needed=("title",)) if product.title]
     if not path.is_file():
         raise UsageError(f"titles '{path}' do not exist; give a catalogue or a file with a title a line")
     with decoded(path, encoding_of(path)) as file:
@@ -224,6 +224,8 @@ def _table(lines: Iterable[str], roles: Roles, malformed: Malformed, kept: Seque
 def _jsonl(lines: Iterable[str], roles: Roles, malformed: Malformed, kept: Sequence[str]) -> Iterator[Product]:
     entries = _entries(lines, malformed)
     peeked = list(itertools.islice(entries, _PEEKED))
+    if not peeked:
+        malformed.stop_if_too_many()  # what is wrong with the lines, not that columns are missing
     header = dict.fromkeys(key for _, entry in peeked for key in entry)
     names = roles(list(header))
     for place, entry in itertools.chain(peeked, entries):
@@ -250,13 +252,11 @@ def _entries(lines: Iterable[str], malformed: Malformed) -> Iterator[tuple[str, 
 def _product(place: str, cells: dict[str, Any], others: dict[str, Any]) -> Product:
     texts = {role: _text(cell) for role, cell in cells.items() if role != "image"}
     images = tuple(_images(cells.get("image")))
-    kept = {name: as_text(cell) if isinstance(cell, str) else cell for name, cell in others.items()}
-    return Product(place, texts.pop("id", ""), images, texts.pop("title", ""), **texts, others=kept)
+    return Product(place, texts.pop("id", ""), images, texts.pop("title", ""), **texts, others=others)
 
 
 def _text(cell: Any) -> str:
-    """What can be stored: a JSON text may hold half a character."""
-    return "" if cell is None else as_text(cell).strip() if isinstance(cell, str) else str(cell)
+    return "" if cell is None else cell.strip() if isinstance(cell, str) else str(cell)
 
 
 def _images(cell: Any) -> Iterator[str]:

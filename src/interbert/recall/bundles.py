@@ -6,10 +6,12 @@ command takes over the lines that still hold: of the same topic, model, calibrat
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -82,23 +84,25 @@ def write_bundles(
     asked, failures = _askable(searcher, topics, base)
     heads = {topic.name: _head(searcher, topic, base, kept) for topic in asked}
     partial = out.with_name(out.name + ".partial")
-    there = {**_lines_of(out, heads), **_lines_of(partial, heads)}
-    if keep and kept is not None:
-        there = {name: line for name, line in there.items() if kept.has(_kept_topic(heads[name]), searcher.version)}
-    missing = [topic for topic in asked if topic.name not in there]
-    empty = sum(not line["items"] for line in there.values())
     try:
-        with _goes_on(partial, there.values()) as file:
-            found = recall_topics(searcher, missing, base, kept)
-            for topic, answer in tqdm(found, "topics", len(missing), disable=None if progress else True, delay=1):
-                if keep and kept is not None:
-                    kept.put(_kept_topic(heads[topic.name]), answer)
-                empty += not answer.hits
-                file.write(_to_line(heads[topic.name], answer))
-                file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, out)
-        sync_folder(out.parent)
+        with _alone(out):
+            there = {**_lines_of(out, heads), **_lines_of(partial, heads)}
+            if keep and kept is not None:
+                version = searcher.version
+                there = {name: line for name, line in there.items() if kept.has(_kept_topic(heads[name]), version)}
+            missing = [topic for topic in asked if topic.name not in there]
+            empty = sum(not line["items"] for line in there.values())
+            with _goes_on(partial, there.values()) as file:
+                found = recall_topics(searcher, missing, base, kept)
+                for topic, answer in tqdm(found, "topics", len(missing), disable=None if progress else True, delay=1):
+                    if keep and kept is not None:
+                        kept.put(_kept_topic(heads[topic.name]), answer)
+                    empty += not answer.hits
+                    file.write(_to_line(heads[topic.name], answer))
+                    file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, out)
+            sync_folder(out.parent)
     except OSError as error:
         raise InterbertError(
             f"'{out}' cannot be written ({error.strerror}); mend this, and the same command goes on"
@@ -189,6 +193,21 @@ def _whole(text: str) -> Line:
     except ValueError:
         return {}
     return line if isinstance(line, dict) else {}
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Inside, no other process writes `out`. Raises InterbertError where one does."""
+    path = out.with_name(f".{out.name}.lock")
+    with open(path, "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InterbertError(f"'{out}' is being written by another process; wait for it, or give another") from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _goes_on(partial: Path, lines: Iterable[Line]) -> IO[str]:

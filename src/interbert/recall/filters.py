@@ -19,7 +19,8 @@ from typing import NamedTuple, TypeAlias
 
 from interbert.errors import UsageError, unknown_name
 
-MAX_CHARACTERS, MAX_DEPTH, MAX_COMPARISONS, MAX_VALUES, MAX_PATTERN = 10_000, 40, 200, 1_000, 200
+MAX_CHARACTERS, MAX_DEPTH, MAX_COMPARISONS, MAX_VALUES, MAX_PATTERN = 10_000, 20, 200, 1_000, 200
+MAX_DIGITS = 40  # of a number
 OPERATORS = {"=": "=", "==": "=", "!=": "<>", "<>": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 KEYWORDS = {"and", "or", "not", "in", "like", "is", "null", "true", "false"}
 _TOKEN = re.compile(
@@ -261,6 +262,8 @@ class _Parser:
         token, kind = self.tokens[self.next], self.columns[column.name]
         if token.kind == "word" and token.text.lower() in ("true", "false"):
             value: Value = int(token.text.lower() == "true")
+        elif token.kind == "number" and len(token.text) > MAX_DIGITS:
+            raise self.error(f"a number has at most {MAX_DIGITS} digits")
         elif token.kind == "number":
             value = float(token.text) if re.search(r"[.eE]", token.text) else int(token.text)
         elif token.kind == "text":

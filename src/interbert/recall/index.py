@@ -127,6 +127,12 @@ def index_catalogue(
         for row in rows:
             ids.append(row.id)
             images.append(row.image)
+        if whole and (unread_rows := catalogue.malformed.count or not ids):
+            why = f"{unread_rows} of its rows cannot be read" if ids else "it has no products"
+            raise UsageError(
+                f"--whole: catalogue '{catalogue.path}' does not say what to take out, since {why}; mend it, or leave "
+                "--whole out"
+            )
         both = set(ids) & set(delete)
         if both:
             raise UsageError(f"'{min(both)}' is in the catalogue and is to be deleted; take it out of one of them")

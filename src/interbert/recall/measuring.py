@@ -86,6 +86,9 @@ def measure_if_unknown(searcher: Searcher, progress: bool = False) -> None:
     """A small measurement where there is none yet; where no product has a title, that is said instead."""
     if searcher.memory is None or searcher.memory.measurement(searcher.model_key) is not None:
         return
+    if not searcher.memory.is_usable:
+        log.warning("the cascade's recall is not known: it could not be kept, and would be measured at every search")
+        return
     try:
         found = measure(searcher, most_topics=FEW_TOPICS, most_pictures=FEW_PICTURES, progress=progress)
     except UsageError as error:

@@ -2,13 +2,16 @@
 
 A margin is of (the model's weights, a topic, a picture), before any calibration: a product that changes its title keeps
 it, one that changes its picture has another. The topics that were asked for longest ago are forgotten first.
+
+Pictures are known by their numbers. An index that was put back from a backup gives numbers out again, to others: so the
+key of the largest number is kept too, and where the index has another there, everything is forgotten.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +38,7 @@ _TABLES = (
 NEVER = 2**31 - 1
 _PICTURE, _MARGIN, _RANK = np.dtype("<u4"), np.dtype("<f4"), np.dtype("<i4")
 _OF_TOPIC = "SELECT pictures, margins, checksum FROM topics WHERE key = ?"
+_NEWEST = "CREATE TABLE IF NOT EXISTS newest (number INTEGER NOT NULL, key TEXT NOT NULL)"
 _AMONG_ALL = " among all"  # of a model's measurements: before, places were among those compared
 _NEXT = "(SELECT coalesce(max(used), 0) + 1 FROM topics)"
 
@@ -86,8 +90,29 @@ class ScoreMemory:
     def __init__(self, path: Path, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes, self._usable = most_bytes, True
         self._database = Database(path, _TABLES, _APPLICATION, _FORMAT, "NORMAL")
+        self._key_of: Callable[[int], str | None] = lambda number: None
         with self._or_without():
             self._database.create()
+            with self._database.transaction() as connection:
+                connection.execute(_NEWEST)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether anything is remembered."""
+        return self._usable
+
+    def belong_to(self, key_of: Callable[[int], str | None]) -> None:
+        """Forgets everything where it is of another state of the index. key_of: the key of a picture's number."""
+        self._key_of = key_of
+        with self._or_without():
+            newest = self._database.rows("SELECT number, key FROM newest")
+            if newest and all(key_of(number) == key for number, key in newest):
+                return
+            with self._database.transaction() as connection:
+                gone = sum(connection.execute(f"DELETE FROM {name}").rowcount for name in ("topics", "measurements"))  # noqa: S608
+                connection.execute("DELETE FROM newest")
+            if gone:
+                log.warning("'%s' is of another state of the index; scores are computed again", self._database.path)
 
     def margins(self, model: str, topic: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Pictures, int64 [n] ascending, and their margins, float32 [n], as far as they are known."""
@@ -119,6 +144,11 @@ class ScoreMemory:
                 f"INSERT OR REPLACE INTO topics VALUES (?, {_NEXT}, ?, ?, ?, ?)",  # noqa: S608
                 (key, size, numbers, values, crc32(numbers + values)),
             )
+            newest = connection.execute("SELECT number FROM newest").fetchone()
+            if newest is None or newest[0] < every[-1]:
+                connection.execute("DELETE FROM newest")
+                key_of_last = self._key_of(int(every[-1])) or ""
+                connection.execute("INSERT INTO newest VALUES (?, ?)", (int(every[-1]), key_of_last))
             (total,) = connection.execute("SELECT coalesce(sum(bytes), 0) FROM topics").fetchone()
             while total > self._most_bytes:
                 key, size = connection.execute("SELECT key, bytes FROM topics ORDER BY used LIMIT 1").fetchone()

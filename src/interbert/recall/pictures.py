@@ -58,7 +58,7 @@ class PictureFiles:
             key = sha256_of(path)
         except OSError as error:
             raise ValueError(f"its picture '{path}' cannot be read: {error.strerror}") from error
-        self._paths.setdefault(key, path)
+        self._paths.setdefault(key, path.absolute())  # as the store will know it, from wherever it is asked
         return key
 
     def fill(self, folder: Path, keys: Sequence[str]) -> dict[str, str]:

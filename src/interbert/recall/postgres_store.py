@@ -128,6 +128,11 @@ class PostgresStore:
         """See `ProductStore`."""
         return dict(self._server.rows("SELECT key, picture FROM interbert_pictures WHERE key = ANY(%s)", (list(keys),)))
 
+    def picture_key(self, number: int) -> str | None:
+        """See `ProductStore`."""
+        rows = self._server.rows("SELECT key FROM interbert_pictures WHERE picture = %s", (number,))
+        return str(rows[0][0]) if rows else None
+
     def add_pictures(self, keys: Sequence[str], counts: Sequence[int], vectors: NDArray[np.float32]) -> None:
         """See `ProductStore`. Their regions are in `region_folder`, from where they go to the server."""
         statement = b"COPY interbert_pictures (picture, key, regions, vector, record) FROM STDIN"

@@ -24,7 +24,7 @@ from interbert.vision.shards import is_storable
 
 MAX_ID, MAX_CELL = 500, 100_000  # characters
 _ROLES = ("category", "brand", "seller", "price", "split")  # kept as columns of these names
-_NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")  # 007 is a name
+_NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]{0,39})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")  # 007 is a name
 
 
 @dataclass(frozen=True)

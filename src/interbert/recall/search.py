@@ -133,6 +133,8 @@ class Searcher:
         if not versions:
             raise InterbertError("the index has no products yet; give  interbert index CATALOGUE  again, to its end")
         self.store, self.scorer, self.memory = store, scorer, memory
+        if memory is not None:
+            memory.belong_to(store.picture_key)
         self.version = versions[-1].number if version is None else version
         self.model_key = store.facts.weights_sha256
         self.score_key = self.model_key if scorer.precision == "fp32" else f"{self.model_key} in {scorer.precision}"

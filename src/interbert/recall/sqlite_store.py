@@ -70,13 +70,14 @@ class SqliteStore:
         folder = Path(folder)
         described = folder / "index.json"
         if not described.is_file():
+            there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+            others = there - {"vectors", "products.sqlite", "README.md"}
+            if {name for name in others if not name.startswith((".", "products.sqlite-"))}:
+                raise InterbertError(f"'{folder}' is not empty and not an index; give a new folder with --out")
             try:
                 (folder / "vectors").mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise InterbertError(f"'{folder}' cannot be an index ({error.strerror}); give another --out") from error
-            others = {path.name for path in folder.iterdir()} - {"vectors", "products.sqlite", "README.md"}
-            if {name for name in others if not name.startswith((".", "products.sqlite-"))}:
-                raise InterbertError(f"'{folder}' is not empty and not an index; give a new folder with --out")
             _database(folder).create()
             with whole_file(folder / "README.md") as file:
                 file.write(_readme(facts))
@@ -118,6 +119,11 @@ class SqliteStore:
         """See `ProductStore`."""
         statement = "SELECT key, picture FROM pictures WHERE key IN (SELECT value FROM json_each(?))"
         return dict(self.database.rows(statement, (json.dumps(list(keys)),)))
+
+    def picture_key(self, number: int) -> str | None:
+        """See `ProductStore`."""
+        rows = self.database.rows("SELECT key FROM pictures WHERE picture = ?", (number,))
+        return str(rows[0][0]) if rows else None
 
     def add_pictures(self, keys: Sequence[str], counts: Sequence[int], vectors: NDArray[np.float32]) -> None:
         """See `ProductStore`. Their regions are in `region_folder`."""

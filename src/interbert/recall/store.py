@@ -110,6 +110,9 @@ class ProductStore(Protocol):
     def known(self, keys: Collection[str]) -> dict[str, int]:
         """The numbers of those pictures that have regions and a vector."""
 
+    def picture_key(self, number: int) -> str | None:
+        """The key of a picture that has regions and a vector; None where no picture has the number."""
+
     def add_pictures(self, keys: Sequence[str], counts: Sequence[int], vectors: NDArray[np.float32]) -> None:
         """Keeps the vectors of new pictures, float32 [n, F], with how many regions each has: all of them or none."""
 

@@ -262,7 +262,9 @@ class Topics:
     def review_all(self, name: str, said: Mapping[str, bool | None]) -> None:
         """`review` of several products: of all of them or of none."""
         bundle = self.get(name)
-        by_id = {one.id: one for one in (*bundle.products, *bundle.dropped)}
+        reviewed = self._reviews("WHERE topic = ?", (name,))  # which the bundle need not have any more
+        by_id: dict[str, Bundled | Review] = {one.id: one for one in reviewed}
+        by_id |= {one.id: one for one in (*bundle.products, *bundle.dropped)}
         for id in said:
             if id not in by_id:
                 raise UsageError(unknown_name(f"product of topic '{name}'", id, list(by_id)[:1000]))
@@ -336,7 +338,7 @@ def read_topics(path: Path) -> list[Topic]:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """(number from 1, line) of all that are not blank."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # JSON may hold other ends of lines
     except OSError as error:
         raise UsageError(f"topics '{path}' cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

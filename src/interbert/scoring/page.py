@@ -85,9 +85,11 @@ def share(topic: Topic) -> float:
 def read_topics(path: Path) -> list[str]:
     """A topic a line; blank lines do not count."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
-        raise UsageError(f"topics '{path}' cannot be read: {error.strerror}") from error
+        raise UsageError(f"'{path}' cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"'{path}' is not UTF-8 ({error.reason} at byte {error.start}); save it so") from error
     return [line.strip() for line in lines if line.strip()]
 
 

@@ -54,7 +54,7 @@ class LiveIndex:
     ) -> None:
         self.folder, self.address, self._lock = folder, address, threading.Lock()
         self._store: ProductStore = open_index(folder, address)
-        self._mark = _mark(folder)
+        self._mark = mark_of(folder)
         self.scorer: Scorer = scorer_of(self._store, folder, run, revision, calibrated=calibrated, precision=precision)
         self.model_name = Path(run or self._store.facts.run).name
         self._weights = self._store.facts.weights_sha256
@@ -87,7 +87,7 @@ class LiveIndex:
 
     def _opened(self) -> ProductStore:
         """The store; opened again where another one lies in the folder now."""
-        mark = _mark(self.folder)
+        mark = mark_of(self.folder)
         with self._lock:
             if mark != self._mark:
                 store = open_index(self.folder, self.address)
@@ -100,7 +100,7 @@ class LiveIndex:
             return self._store
 
 
-def _mark(folder: Path) -> Mark:
+def mark_of(folder: Path) -> Mark:
     """What changes where another index is put in its place; an index that only grows keeps it."""
     for name in ("index.json", "store.json"):  # the second of an index on a server
         try:

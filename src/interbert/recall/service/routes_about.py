@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -10,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 import interbert
 from interbert.recall.search import MAX_TOPIC, THRESHOLD
 from interbert.recall.service import models
+from interbert.recall.service.errors import ServiceError
 from interbert.recall.service.service import Served, Service
 
 router = APIRouter()
@@ -36,6 +38,8 @@ def info(service: Served) -> dict[str, Any]:
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 def metrics(service: Served) -> Response:
     """For Prometheus."""
+    with suppress(ServiceError):  # the rest is told where the index cannot be asked
+        service.metrics.index_version.set(service.index.now().version)
     return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

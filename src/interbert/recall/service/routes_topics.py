@@ -16,6 +16,7 @@ from interbert.recall.service import cursors, models
 from interbert.recall.service.batching import Work
 from interbert.recall.service.cursors import Cursor
 from interbert.recall.service.errors import ServiceError
+from interbert.recall.service.live import mark_of
 from interbert.recall.service.models import ReviewRequest, TopicAnswer, TopicCard, TopicRequest, TopicsAnswer
 from interbert.recall.service.reading import filter_of, id_of, image_url, topic_of
 from interbert.recall.service.service import Served
@@ -31,19 +32,27 @@ class Kept:
     def __init__(self, folder: Path, address: str | None = None) -> None:
         self._folder, self._address = folder, address
         self._topics: Topics | None = None
+        self._mark = mark_of(folder)
 
     @property
     def topics(self) -> Topics | None:
         """None where none was ever kept."""
+        self._look_again()
         if self._topics is None:
             self._topics = find_topics(self._folder, self._address)
         return self._topics
 
     def made(self) -> Topics:
         """The topics, made where there are none."""
+        self._look_again()
         if self._topics is None:
             self._topics = open_topics(self._folder, self._address)
         return self._topics
+
+    def _look_again(self) -> None:
+        """Lets go of the topics of an index in whose place another one lies."""
+        if (mark := mark_of(self._folder)) != self._mark:
+            self._topics, self._mark = None, mark
 
     def bundle(self, name: str) -> Bundle:
         """Raises ServiceError 404 where there is no such topic."""

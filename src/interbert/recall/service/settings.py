@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,17 +45,26 @@ class Settings:
         for name, value in vars(self).items():
             if isinstance(value, int | float) and value <= 0:
                 raise UsageError(f"{name}: got {value}, wanted more than 0")
+        if self.images is not None and not self.images.is_dir():
+            raise UsageError(f"images: there is no folder '{self.images}'")
+        for host in self.image_hosts:
+            if not re.fullmatch(r"[\w.-]+", host):
+                raise UsageError(f"image host: got '{host}', wanted a name alone, as pictures.example.com")
 
 
 def read_keys(path: Path) -> tuple[bytes, ...]:
     """The digests of the keys in a file, one a line, `#` begins a remark. Raises UsageError where there is none."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the keys '{path}' cannot be read: {error}") from error
     keys = [line for line in lines if line and not line.startswith("#")]
     if not keys:
         raise UsageError(f"the keys '{path}' have none; wanted one a line")
+    if spaced := [number for number, key in enumerate(keys, 1) if len(key.split()) > 1]:
+        raise UsageError(
+            f"key {spaced[0]} of '{path}' has a blank in it; a remark stands on a line of its own, after #"
+        )
     short = [number for number, key in enumerate(keys, 1) if len(key) < 16]
     if short:
         raise UsageError(
