@@ -123,12 +123,12 @@ def begun(folder: Path, options: dict[str, object]) -> Path:
 def report(rounds: list[dict[str, float]], pairs: int) -> dict[str, object]:
     """Hours of all pairs, and how many times those of each of ours the peers' are, with the least and the most.
 
-    `pairs` is how many a round has. Hours are those of all of a contestant's rounds, whose share of all pairs is said;
-    ratios go round by round where both were met.
+    `pairs` is how many a round has. Hours are those of a contestant's median round, and the share of all pairs that its
+    rounds have is said; ratios go round by round where both were met.
     """
     every = {name: [spent[name] for spent in rounds if name in spent] for name in CONTESTANTS}
     spent_on = {name: spent for name, spent in every.items() if spent}
-    hours = {name: PICTURES * CAPTIONS / pairs * statistics.fmean(spent) / 3600 for name, spent in spent_on.items()}
+    hours = {name: PICTURES * CAPTIONS / pairs * statistics.median(spent) / 3600 for name, spent in spent_on.items()}
     ratios = {}
     for name, other in itertools.product(OURS, PEERS):
         if both := [spent[other] / spent[name] for spent in rounds if name in spent and other in spent]:
