@@ -39,3 +39,8 @@ def test_a_broken_line_does_not_change_the_encoding_and_is_counted(tmp_path: Pat
 def test_one_broken_byte_does_not_make_chinese_of_french_titles(tmp_path: Path) -> None:
     (tmp_path / "shop.csv").write_bytes("Décor édition\n".encode() * 100 + b"\xe9m\n")
     assert encoding_of(tmp_path / "shop.csv") == Encoding("utf-8", 1, 101)
+
+
+def test_a_western_excels_umlauts_do_not_become_chinese(tmp_path: Path) -> None:
+    (tmp_path / "shop.csv").write_bytes("title\nKleid für Mädchen in Größe XL\nSchürze grün\n".encode("cp1252"))
+    assert encoding_of(tmp_path / "shop.csv") == Encoding("cp1252")

@@ -173,3 +173,14 @@ def test_the_hash_survives_scaling_and_jpeg():
 def test_the_hash_of_another_picture_is_far():
     other = scenery().rotate(180)
     assert (perceptual_hash(scenery()) ^ perceptual_hash(other)).bit_count() > 16
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "is an empty file"), (b"\0\0\0 ftypheic" + b"\0" * 40, "is HEIC, which is not read; save it as JPEG")],
+)
+def test_what_is_no_picture_says_what_it_is(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    for source in (content, tmp_path / "a.jpg"):
+        with pytest.raises(ImageError, match=said):
+            open_image(source)

@@ -213,3 +213,9 @@ def test_a_file_that_was_cut_while_it_was_fetched_says_so(tmp_path):
     path.write_bytes(gzip.compress(b'{"image": "a.jpg", "text": "a dog"}\n' * 1000)[:-20])
     with pytest.raises(InterbertError, match="is no whole gzip file .*; fetch it again"):
         list(Captions(path, "jsonl"))
+
+
+def test_semicolons_divide_a_csv_that_has_no_commas_in_its_first_line(tmp_path):
+    (tmp_path / "source").write_text('image;caption\n1.jpg;"a dog, a cat; and a road"\n')
+    (found,) = Captions(tmp_path / "source", "csv")
+    assert (found.image, found.text) == ("1.jpg", "a dog, a cat; and a road")

@@ -111,3 +111,11 @@ def test_failures_are_lines_of_json_and_no_file_where_there_are_none(tmp_path: P
     ]
     write_failures(path, [])
     assert not path.exists()
+
+
+def test_a_price_that_is_none_does_not_make_texts_of_all(tmp_path: Path) -> None:
+    rows = ["id;title;image;price", "a;x;a.jpg;1.299", "b;x;b.jpg;VB", "c;x;c.jpg;999,50", "d;x;d.jpg;1.444,00 €"]
+    (tmp_path / "shop.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    found = ProductRows(Catalogue(tmp_path / "shop.csv"), {})
+    assert {row.id: row.cells["price"] for row in found} == {"a": 1299.0, "c": 999.5, "d": 1444.0}
+    assert [(one.id, one.reason) for one in found.failures] == [("b", "column 'price' holds numbers; got 'VB'")]

@@ -92,3 +92,15 @@ def test_a_csv_whose_quote_does_not_close_is_refused_at_its_lines(tmp_path: Path
 def test_an_id_may_be_nought_and_half_a_character_is_stored_as_unreadable(tmp_path: Path) -> None:
     (tmp_path / "list.jsonl").write_text('{"image": "a.jpg", "id": 0}\n{"image": "b.jpg", "id": "b\\ud83d"}\n')
     assert [source.id for source in image_sources(tmp_path / "list.jsonl")] == ["0", "b\ufffd"]
+
+
+def test_files_without_a_pictures_suffix_are_counted_by_kind(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.jpg", "b.jfif", "c.heic", "d.HEIC", "e", "titles.csv", ".hidden.xyz"):
+        (tmp_path / name).touch()
+    assert [source.id for source in image_sources(tmp_path)] == ["a", "b"]
+    assert "3 files were not looked at (.heic 2, without a suffix 1)" in caplog.text
+
+
+def test_what_is_no_pictures_suffix_stays_in_the_id(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("image;note\nb/v1.5 red.jpg;x\nb/v1.5 blue;y\n")
+    assert [source.id for source in image_sources(tmp_path / "list.csv")] == ["b/v1.5 red", "b/v1.5 blue"]

@@ -142,6 +142,9 @@ def corpus(
             progress=screen.progress,
         )
     screen.show(report.to_json(), [f"{out}:", *report.lines()])
+    few = sum(count for why, count in report.dropped.items() if "of a confidence over" in why)
+    if 10 * few > report.captions["read"]:
+        screen.say("many pictures have too few regions of that confidence; regions of any:  --set min_confidence=0")
 
 
 def _of_products(settings: dict[str, str]) -> dict[str, str]:

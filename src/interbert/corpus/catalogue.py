@@ -21,7 +21,7 @@ from interbert.text.encoding import Encoding, decoded, encoding_of
 from interbert.text.encoding import readable as as_text
 from interbert.text.tables import csv_reader
 from interbert.vision.images import IMAGE_SUFFIXES
-from interbert.vision.sources import readable
+from interbert.vision.sources import readable, without_suffix
 
 KNOWN = {  # the names of columns that are found by themselves, in order; case, and " " or "-" for "_", don't matter
     "id": "id item_id product_id goods_id handle sku item_sku 编号 商品编号 商品id 宝贝id",
@@ -36,6 +36,7 @@ KNOWN = {  # the names of columns that are found by themselves, in order; case, 
     "price": "price variant_price regular_price standard_price 价格 商品价格 售价 宝贝价格",
     "split": "split",
 }
+LIKE = 0.6
 FILES = (".csv", ".tsv", ".jsonl")
 OF_FOLDERS = ("id", "image", "title", "category")  # what pictures in folders say of their products
 _PEEKED = 1000  # lines of a jsonl whose keys say what its columns are
@@ -172,7 +173,7 @@ def picture_id(image: str) -> str:
     ('images/a', 'shop.example/a.jpg?v=2')
     """
     if not is_address(image):
-        return readable(PurePath(image).with_suffix(""))
+        return readable(PurePath(without_suffix(image)))
     return image.partition("://")[2].partition("#")[0]
 
 
@@ -204,7 +205,7 @@ def _of_folder(folder: Path) -> Iterator[Product]:
                     title = file.read()
             category = inside.parent.as_posix()
             yield Product(
-                inside.as_posix(), readable(inside.with_suffix("")), (inside.as_posix(),), title,
+                inside.as_posix(), readable(PurePath(without_suffix(inside.as_posix()))), (inside.as_posix(),), title,
                 "" if category == "." else category,
             )  # fmt: skip
 
@@ -277,6 +278,7 @@ def _missing(role: str, header: list[str]) -> str:
         for name in header
     }
     nearest = max(likeness, key=lambda name: likeness[name], default="NAME")
+    nearest = nearest if likeness.get(nearest, 0) >= LIKE else "NAME"  # a guess that is none misleads
     return (
         f"no column is known to hold the {role}; there are {', '.join(header) or 'none'}. "
         f"Name it:  --set columns.{role}={nearest}"

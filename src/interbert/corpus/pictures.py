@@ -16,7 +16,7 @@ from interbert.corpus.corpus import MIRRORED, SPLITS, Corpus
 from interbert.corpus.leakage import file_hash, fingerprints_of, look_alike
 from interbert.vision.images import IMAGE_SUFFIXES
 from interbert.vision.provenance import ImageInfo
-from interbert.vision.sources import same_ending
+from interbert.vision.sources import same_ending, without_suffix
 from interbert.vision.store import RegionStore
 
 NO_PICTURE = "its picture is not in the region store"
@@ -46,7 +46,7 @@ class Pictures:
             at = self._position.get(id)
             if at is not None:
                 self.hashes[at], self.perceptual[at] = file_hash(info), info.perceptual
-                self._files[at] = _without_suffix("/".join(info.source.split("/")[-2:]))
+                self._files[at] = without_suffix("/".join(info.source.split("/")[-2:]))
         self.excluded: dict[int, str] = {}
 
     def __len__(self) -> int:
@@ -62,18 +62,18 @@ class Pictures:
         """
         if name in self._position:
             return self._position[name]
-        whole, last = _without_suffix(name), _last_part(name)
+        whole, last = without_suffix(name), _last_part(name)
         for ending in (*_endings(name), *_endings(whole)):
             at = self._position.get(ending)
             if at is not None and self._may_be(at, last):
                 return at
-        for candidate in (last, _without_suffix(last)):
+        for candidate in (last, without_suffix(last)):
             at = self._names().get(candidate)
             if at == _SEVERAL:
                 return SEVERAL_PICTURES
             if at is not None and self._may_be(at, last) and same_ending(self.ids[at], name, whole):
                 return at
-        at = self._of_files().get(_without_suffix(last)) if _is_file_name(last) else None
+        at = self._of_files().get(without_suffix(last)) if _is_file_name(last) else None
         if at == _SEVERAL:
             return SEVERAL_PICTURES
         if at is None or ("/" in self.ids[at] and not same_ending(self._files[at], whole)):
@@ -92,7 +92,7 @@ class Pictures:
         """Whether the file of a picture may be the one of that name."""
         if at not in self._files or not _is_file_name(name):
             return True
-        return _last_part(self._files[at]) == _without_suffix(name)
+        return _last_part(self._files[at]) == without_suffix(name)
 
     def limit_confidence(self, store: RegionStore, least: float) -> None:
         """Counts of each picture only its first regions of a confidence over `least`. Reads all of the store."""
@@ -147,11 +147,6 @@ def _last_part(name: str) -> str:
 
 def _is_file_name(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
-
-
-def _without_suffix(name: str) -> str:
-    """`a/b.jpg` -> `a/b`; what is no picture's suffix stays: the picture of `dress.1` is not that of `dress`."""
-    return name.rpartition(".")[0] if _is_file_name(name) else name
 
 
 def _endings(name: str) -> list[str]:

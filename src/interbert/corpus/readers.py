@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +20,7 @@ from typing import IO, Any, Protocol, runtime_checkable
 
 from interbert.corpus.report import CorpusReport
 from interbert.errors import InterbertError, UsageError, unknown_name
-from interbert.text.tables import TableRow, csv_reader, table_rows
+from interbert.text.tables import TableRow, csv_reader, delimiter_of, table_rows
 
 NO_SPLIT = "none"  # the source has splits and this picture is in none of them
 SPLIT_NAMES = {  # a source's name -> ours; restval: Karpathy's COCO pictures of val2014 that train
@@ -208,10 +209,12 @@ def csv_rows(rows: Any, header: Sequence[str], malformed: Malformed, delimiter: 
             yield row
 
 
-def table(path: Path, fields: Fields, malformed: Malformed, delimiter: str = ",") -> Iterator[Caption]:
+def table(path: Path, fields: Fields, malformed: Malformed, delimiter: str | None = None) -> Iterator[Caption]:
     """csv with a header that names a text column, an image column and perhaps `split`."""
     with text_file(path) as file:
-        rows = csv_reader(file, delimiter, quoted=delimiter == ",")
+        first = file.readline()
+        delimiter = delimiter or delimiter_of(first)
+        rows = csv_reader(itertools.chain([first], file), delimiter, quoted=delimiter != "|")
         try:
             header = _header(next(rows, []), fields)
         except csv.Error:

@@ -6,6 +6,7 @@ become a version in one step: a crash leaves the version before.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from interbert.recall.store import Facts, Product, ProductStore, Version
 from interbert.scoring.scorer import Scorer, load, run_folder
 from interbert.vision.store import RegionStore
 
+log = logging.getLogger(__name__)
 FAILURES = "failures.jsonl"
 
 
@@ -120,6 +122,8 @@ def index_catalogue(
     What cannot be taken is in the report and in `out`/failures.jsonl, and stays in the index as it was.
     Raises InterbertError where the index is of another model, another process writes, or no row can be read.
     """
+    if catalogue.encoding.name not in ("utf-8", "utf-8-sig"):
+        log.warning("'%s' is read as %s", catalogue.path, catalogue.encoding.name.upper())
     scorer, store = _opened(out, run, revision, address)
     with store.writing():
         rows = ProductRows(catalogue, store.columns())

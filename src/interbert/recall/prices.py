@@ -18,11 +18,11 @@ def price_of(text: str) -> tuple[str, float] | None:
     (('$', 1299.0), ('EUR', 1299.5), ('€', 12.5), ('元', 199.0))
     >>> price_of("1.299 €"), price_of("0.125 €")
     (('€', 1299.0), ('€', 0.125))
-    >>> price_of("1,299"), price_of("ask us"), price_of("10 - 20"), price_of("US$ 5 each")
-    (('', 1299.0), None, None, None)
+    >>> price_of("1,299"), price_of("ask us"), price_of("10 - 20"), price_of("US$ 5 each"), price_of("ab 5,00")
+    (('', 1299.0), None, None, None, None)
     """
     found = _PRICE.fullmatch(text.strip()) if len(text) <= _LONGEST else None
-    if found is None or (found[1] and found[3]):
+    if found is None or (found[1] and found[3]) or not _is_currency(found[1] or found[3]):
         return None
     digits = re.sub(r"[' \u00a0\u202f]", "", found[2])
     if re.fullmatch(r"[1-9]\d{0,2}(\.\d{3})+", digits):  # 1.299 €: thousands, as 1,299 are
@@ -32,3 +32,14 @@ def price_of(text: str) -> tuple[str, float] | None:
         digits = digits.replace(".", "").replace(",", ".")
     amount = digits.replace(",", "")
     return (found[1] or found[3], float(amount)) if re.fullmatch(r"\d+(\.\d+)?", amount) else None
+
+
+def _is_currency(name: str) -> bool:
+    """A sign, a code in capitals, a word in another script than ours, or one of the short words; "" too."""
+    return (
+        not name.isascii()
+        or name.isupper()
+        or not any(at.isalpha() for at in name)
+        or "$" in name
+        or name.lower() in ("kr", "fr", "ft", "lei", "rs", "eur", "usd", "euro")
+    )

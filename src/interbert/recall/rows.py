@@ -23,6 +23,7 @@ from interbert.recall.store import OWN_COLUMNS, Cell, Kind
 from interbert.vision.shards import is_storable
 
 MAX_ID, MAX_CELL = 500, 100_000  # characters
+_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(\.[0-9]{3})+")  # of a price; nobody writes 1.299 for 1.30
 _ROLES = ("category", "brand", "seller", "price", "split")  # kept as columns of these names
 _NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]{0,39})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")  # 007 is a name
 
@@ -51,7 +52,8 @@ class Row:
 class ProductRows:
     """The rows of a catalogue, the same at every reading.
 
-    there: what columns of the index hold already; a catalogue's new columns hold numbers where every cell is one.
+    there: what columns of the index hold already; a catalogue's new columns hold numbers where every cell is one, and
+    its prices where most are: a product with another price ("on request") is not taken, and said.
     Raises UsageError where a column has the name of something else that each product has.
     """
 
@@ -88,6 +90,7 @@ class ProductRows:
     def _surveyed(self) -> dict[str, Kind]:
         """What each column holds: as the index has it, else as all of its cells allow."""
         numbers: dict[str, bool | None] = {}  # None: nothing but empty cells so far
+        prices = [0, 0]  # that are none, and that are
         for given in self.catalogue:
             for name, cell in _given_cells(given).items():
                 if name in OWN_COLUMNS:
@@ -96,8 +99,13 @@ class ProductRows:
                         "another one holds; rename it"
                     )
                 numbers.setdefault(name, None)
-                if not _is_empty(cell) and numbers[name] is not False:
-                    numbers[name] = self._number(name, cell) is not None
+                if _is_empty(cell):
+                    continue
+                is_number = (name == "price" or numbers[name] is not False) and self._number(name, cell) is not None
+                prices[is_number] += name == "price"
+                numbers[name] = is_number
+        if "price" in numbers:
+            numbers["price"] = prices[True] > prices[False]
         held: dict[str, Kind] = {name: "number" if number else "text" for name, number in numbers.items()}
         if self._currency and held["price"] == "number":
             held.setdefault("currency", "text")
@@ -122,11 +130,12 @@ class ProductRows:
 
     def _number(self, name: str, cell: Any) -> int | float | None:
         """A cell as a number; None where it is none, or a price of another currency than the first."""
-        if name == "price" and isinstance(cell, str) and not _NUMBER.fullmatch(cell.strip()):
+        plain = isinstance(cell, str) and _NUMBER.fullmatch(cell.strip())
+        if name == "price" and isinstance(cell, str) and (not plain or _THOUSANDS.fullmatch(cell.strip())):
             currency, cell = price_of(cell) or ("", None)
-            self._currency = currency if self._currency is None else self._currency
-            return cell if currency == self._currency else None
-        if isinstance(cell, str) and (name in _ROLES or not self._typed) and _NUMBER.fullmatch(cell.strip()):
+            self._currency = self._currency or currency
+            return cell if currency in ("", self._currency) else None
+        if isinstance(cell, str) and plain and (name in _ROLES or not self._typed):
             cell = json.loads(cell.strip().removeprefix("+"))
         if isinstance(cell, bool):
             return int(cell)

@@ -1,4 +1,4 @@
-"""What encoding a text file is in: UTF-8, UTF-16 with its mark, or GB18030, in which shops' exports often are.
+"""What encoding a text file is in: UTF-8, UTF-16 with its mark, GB18030 or cp1252, in which shops' exports often are.
 
 In: a path. Out: the name that Python's decoders take, and how many lines are broken in it.
 """
@@ -6,12 +6,14 @@ In: a path. Out: the name that Python's decoders take, and how many lines are br
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+_BEYOND = re.compile(rb"[\x80-\xff]+")
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
@@ -25,11 +27,12 @@ class Encoding:
 
 
 def encoding_of(path: Path) -> Encoding:
-    """The encoding of a file: what its mark says, else UTF-8, or GB18030 where it breaks fewer lines.
+    """The encoding of a file: what its mark says, else UTF-8, or GB18030 or cp1252 where they break fewer lines.
 
     Reads the whole file: a Chinese title may come late. Python's GB18030 also reads GBK and GB2312. A few characters
     alone may be both ("裙" in GB18030 is "ȹ" in UTF-8) and are taken as UTF-8; so is a file most of whose lines beyond
-    ASCII are good UTF-8: one broken byte does not make Chinese of every "é".
+    ASCII are good UTF-8: one broken byte does not make Chinese of every "é". Where bytes beyond ASCII stand alone
+    mostly ("Größe"), it is cp1252, a western Excel's: a Chinese character has two.
     """
     with open(path, "rb") as file:
         start = file.read(4)
@@ -38,7 +41,7 @@ def encoding_of(path: Path) -> Encoding:
             return Encoding(name) if name == "utf-16" else _broken(path, name)
     found = _broken(path, "utf-8")
     if 2 * found.broken_lines > _beyond_ascii(path):
-        other = _broken(path, "gb18030")
+        other = _broken(path, "cp1252" if _stand_alone(path) else "gb18030")
         return other if other.broken_lines < found.broken_lines else found
     return found
 
@@ -61,6 +64,17 @@ def readable(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
+
+
+def _stand_alone(path: Path) -> bool:
+    """Whether most runs of bytes beyond ASCII are of one byte."""
+    alone = several = 0
+    with open(path, "rb") as file:
+        for line in file:
+            runs = _BEYOND.findall(line)
+            alone += sum(len(run) == 1 for run in runs)
+            several += sum(len(run) > 1 for run in runs)
+    return alone > several
 
 
 def _beyond_ascii(path: Path) -> int:

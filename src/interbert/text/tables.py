@@ -32,6 +32,15 @@ class TableRow(NamedTuple):
         return f"line {self.last}" if self.lines == 1 else f"lines {self.first} to {self.last}"
 
 
+def delimiter_of(line: str) -> str:
+    """What divides a csv's first line: a comma, or where it has none a semicolon or tab, as Excel has them.
+
+    >>> delimiter_of("image,title; long"), delimiter_of("image;title"), delimiter_of("image")
+    (',', ';', ',')
+    """
+    return "," if "," in line else max(",;\t", key=line.count)
+
+
 def csv_reader(lines: Iterable[str], delimiter: str = ",", *, quoted: bool = True) -> Any:
     """A `csv.reader` that refuses broken quotes and takes cells of any length."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # texts may be longer than the 131,072 characters it allows

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from interbert.errors import InterbertError
 
-_FORMATS = """avif bmp dib gif icns ico j2k jp2 jpe jpeg jpg pbm pcx pgm png pnm ppm psd qoi tga tif tiff webp"""
+_FORMATS = """avif bmp dib gif icns ico j2k jfif jp2 jpe jpeg jpg pbm pcx pgm png pnm ppm psd qoi tga tif tiff webp"""
 IMAGE_SUFFIXES = frozenset(f".{name}" for name in _FORMATS.split())
 """What files of a folder are taken for pictures; in lower case."""
 
@@ -42,9 +42,22 @@ def _opened(source: str | Path | bytes, name: str, max_pixels: int) -> Image.Ima
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name} has far more pixels than the limit of {max_pixels:,}; make it smaller") from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is not a picture of a known format") from error
+        raise ImageError(f"{name} {_why_unknown(source)}") from error
     except Exception as error:  # parsers of damaged headers raise nearly everything; also folders
         raise ImageError(f"{name} cannot be read as a picture: {_reason(error)}") from error
+
+
+def _why_unknown(source: str | Path | bytes) -> str:
+    if isinstance(source, bytes):
+        start = source[:32]
+    else:
+        with open(source, "rb") as file:
+            start = file.read(32)
+    if not start:
+        return "is an empty file"
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
+        return "is HEIC, which is not read; save it as JPEG"
+    return "is not a picture of a known format"
 
 
 def _decoded(image: Image.Image, name: str, max_pixels: int, *, own: bool = False) -> Image.Image:
@@ -52,7 +65,7 @@ def _decoded(image: Image.Image, name: str, max_pixels: int, *, own: bool = Fals
     if image.width * image.height > max_pixels:
         raise ImageError(
             f"{name} has {image.width} x {image.height} pixels, which is more than the limit of {max_pixels:,}; "
-            "make it smaller or raise the limit"
+            "make it smaller"
         )
     try:
         image.load()

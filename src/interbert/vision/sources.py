@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from interbert.errors import InterbertError
 from interbert.text.encoding import readable as as_text
-from interbert.text.tables import csv_reader, table_rows
+from interbert.text.tables import csv_reader, delimiter_of, table_rows
 from interbert.vision.images import IMAGE_SUFFIXES
+
+log = logging.getLogger(__name__)
+_BESIDE = frozenset((".txt", ".csv", ".tsv", ".jsonl", ".json", ".md", ".ini", ".db", ".html", ".xml"))  # of pictures
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,21 @@ def check_ids(sources: Iterable[ImageSource]) -> None:
 
 
 def _of_folder(folder: Path) -> Iterator[ImageSource]:
+    others: Counter[str] = Counter()
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(parent, name)
-            if path.suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
+            if name.startswith("."):
+                continue
+            if path.suffix.lower() in IMAGE_SUFFIXES:
                 yield ImageSource(_id(path.relative_to(folder)), path)
+            elif path.suffix.lower() not in _BESIDE:
+                others[path.suffix.lower() or "without a suffix"] += 1
+    if others:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in others.most_common())
+        log.warning("'%s': %d files were not looked at (%s): these are no suffixes of pictures", folder,
+                    others.total(), kinds)  # fmt: skip
 
 
 def _of_file(path: Path) -> Iterator[ImageSource]:
@@ -100,9 +114,11 @@ def _list_rows(path: Path) -> Rows:
 
 def _csv_rows(path: Path) -> Rows:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv_reader(file)
+        delimiter = delimiter_of(file.readline())
+        file.seek(0)
+        rows = csv_reader(file, delimiter)
         header: list[str] = next(rows, [])
-        for row in table_rows(rows, header):
+        for row in table_rows(rows, header, delimiter):
             if row.broken:
                 raise InterbertError(f"'{path}' {row.place}: {row.broken}; mend it, or give a .jsonl")
             yield row.last, dict(zip(header, row.cells, strict=True))
@@ -117,7 +133,12 @@ def _jsonl_rows(path: Path) -> Rows:
 
 
 def _id(path: PurePath) -> str:
-    return readable(path.with_suffix(""))
+    return readable(PurePath(without_suffix(path.as_posix())))
+
+
+def without_suffix(name: str) -> str:
+    """`a/b.jpg` -> `a/b`; what is no picture's suffix stays: the picture of `dress.1` is not that of `dress`."""
+    return name.rpartition(".")[0] if PurePath(name).suffix.lower() in IMAGE_SUFFIXES else name
 
 
 def readable(path: PurePath) -> str:
