@@ -105,8 +105,12 @@ def test_a_keep_can_be_taken_back_where_the_product_is_no_longer_found(topics: T
     topics.put(RED, answer("a", "b"))
     topics.review("red", "a", keep=True)
     topics.put(RED, answer("b"))
+    assert [(one.id, one.score is None, one.kept) for one in topics.get("red").products] == [
+        ("b", False, None), ("a", True, True),
+    ]  # fmt: skip
     topics.review("red", "a", keep=None)
     assert topics.reviews() == []
+    assert [one.id for one in topics.get("red").products] == ["b"]
 
 
 def test_reviews_outlive_their_topic_and_keep_its_words(topics: Topics, tmp_path: Path) -> None:

@@ -148,7 +148,9 @@ class Card:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A topic whole. products: best first, without `dropped`, which nobody is to see but who reviews."""
+    """A topic whole. products: best first, then those that were kept and no search finds any more; without `dropped`,
+    which nobody is to see but who reviews.
+    """
 
     topic: Topic
     recalled: int
@@ -219,15 +221,15 @@ class Topics:
         )
         every = [_bundled(*row) for row in found]
         there = {one.id for one in every}
-        others = [
-            Bundled(one.id, one.title, one.image, one.picture, None, False)
-            for one in self._reviews("WHERE topic = ? AND belongs = 0", (name,))
+        every += [
+            Bundled(one.id, one.title, one.image, one.picture, None, bool(one.belongs))
+            for one in self._reviews("WHERE topic = ?", (name,))
             if one.id not in there
         ]
         products = [one for one in every if one.kept is not False]
         dropped = [one for one in every if one.kept is False]
         recalled, version, at = rows[0][6:]
-        return Bundle(Topic(*rows[0][:6]), recalled, version, at, products, dropped + others)
+        return Bundle(Topic(*rows[0][:6]), recalled, version, at, products, dropped)
 
     def put(self, topic: Topic, answer: Answer) -> None:
         """Keeps a topic with what a search found for it, in place of what was found before. Reviews stay."""
@@ -262,9 +264,7 @@ class Topics:
     def review_all(self, name: str, said: Mapping[str, bool | None]) -> None:
         """`review` of several products: of all of them or of none."""
         bundle = self.get(name)
-        reviewed = self._reviews("WHERE topic = ?", (name,))  # which the bundle need not have any more
-        by_id: dict[str, Bundled | Review] = {one.id: one for one in reviewed}
-        by_id |= {one.id: one for one in (*bundle.products, *bundle.dropped)}
+        by_id = {one.id: one for one in (*bundle.products, *bundle.dropped)}
         for id in said:
             if id not in by_id:
                 raise UsageError(unknown_name(f"product of topic '{name}'", id, list(by_id)[:1000]))
