@@ -82,7 +82,8 @@ def test_products_are_replaced_kept_and_deleted_by_id(place: Path) -> None:
     report = indexed(place, "more.jsonl", delete=["p5", "nobody"])
     version = report.version
     assert version is not None
-    assert (version.added, version.replaced, version.deleted, report.not_there) == (1, 1, 1, 1)
+    assert (version.added, version.replaced, version.deleted, report.not_there) == (1, 1, 1, ("nobody",))
+    assert "1 that were to be deleted are not there: nobody" in list(report.lines(place))
     assert contents(place / "index")["p1"][1]["price"] == 999
     assert delete_products(place / "index", ["p0", "p0"]).version is not None
     assert sorted(contents(place / "index")) == ["p1", "p2", "p3", "p4", "p9"]

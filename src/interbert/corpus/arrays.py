@@ -111,7 +111,8 @@ def read_description(folder: Path) -> dict[str, Any]:
     path = folder / "corpus.json"
     if not path.is_file():
         raise UsageError(
-            f"'{folder}' is not a corpus: it has no corpus.json. Make one with  interbert corpus SOURCE --format FORMAT --regions STORE --out FOLDER"
+            f"'{folder}' is not a corpus: it has no corpus.json. Make one with  "
+            "interbert corpus SOURCE --format FORMAT --regions STORE --out FOLDER"
         )
     try:
         value = json.loads(path.read_text(encoding="utf-8"))

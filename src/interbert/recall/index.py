@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from interbert.vision.store import RegionStore
 
 log = logging.getLogger(__name__)
 FAILURES = "failures.jsonl"
+SHOWN = 5  # ids in a line
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class IndexReport:
     version: Version | None
     seen: int = 0
     new_pictures: int = 0
-    not_there: int = 0
+    not_there: tuple[str, ...] = ()
     failures: list[Failure] = field(default_factory=list)
 
     def lines(self, out: Path) -> Iterator[str]:
@@ -53,15 +54,17 @@ class IndexReport:
                 f"{one.deleted} deleted, {self.new_pictures} pictures new"
             )
         if self.not_there:
-            yield f"{self.not_there} that were to be deleted are not there"
+            names = ", ".join(self.not_there[:SHOWN]) + (", …" if len(self.not_there) > SHOWN else "")
+            yield f"{len(self.not_there)} that were to be deleted are not there: {names}"
         if self.failures:
             yield f"{len(self.failures)} could not be taken; see {out}/{FAILURES}"
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
-        counts = {name: getattr(self, name) for name in ("seen", "new_pictures", "not_there")}
+        counts = {"seen": self.seen, "new_pictures": self.new_pictures, "not_there": len(self.not_there)}
         version = None if self.version is None else vars(self.version)
-        return {"version": version, **counts, "failures": [vars(failure) for failure in self.failures]}
+        failures = [vars(failure) for failure in self.failures]
+        return {"version": version, **counts, "not_there_ids": list(self.not_there), "failures": failures}
 
 
 def open_index(folder: str | Path, address: str | None = None) -> ProductStore:
@@ -153,7 +156,7 @@ def index_catalogue(
         version = store.change(taking, gone, rows.kinds, f"catalogue {catalogue.path.name}")
         failures = rows.failures + taking.failures
         write_failures(out / FAILURES, failures)
-    return IndexReport(version, taking.count, added, len(set(delete) - there), failures)
+    return IndexReport(version, taking.count, added, _not_in(there, delete), failures)
 
 
 def delete_products(out: Path, ids: Sequence[str], address: str | None = None) -> IndexReport:
@@ -162,7 +165,11 @@ def delete_products(out: Path, ids: Sequence[str], address: str | None = None) -
     with store.writing():
         there = _ids(store)
         version = store.change((), [id for id in dict.fromkeys(ids) if id in there], {}, "deleted by id")
-    return IndexReport(version, not_there=len(set(ids) - there))
+    return IndexReport(version, not_there=_not_in(there, ids))
+
+
+def _not_in(there: Collection[str], ids: Sequence[str]) -> tuple[str, ...]:
+    return tuple(id for id in dict.fromkeys(ids) if id not in there)
 
 
 def restore_version(out: Path, number: int, address: str | None = None) -> IndexReport:
