@@ -88,6 +88,13 @@ def test_a_measurement_is_kept_and_read_for_any_number_of_candidates(tmp_path: P
     assert found.to_json(20)["topics"] == 2
 
 
+def test_a_measurement_stays_where_no_score_was_remembered_yet(tmp_path: Path) -> None:
+    memory = ScoreMemory(tmp_path / "scores.sqlite")
+    memory.keep_measurement(Measurement("m", "now", 1, 2, 2, np.zeros((1, 2), np.int32)))
+    memory.belong_to({1: "a"}.get)
+    assert memory.measurement("m") is not None
+
+
 def test_margins_of_another_state_of_the_index_are_forgotten(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     memory, keys = ScoreMemory(tmp_path / "scores.sqlite"), {1: "a", 2: "b", 5: "e"}
     memory.belong_to(keys.get)

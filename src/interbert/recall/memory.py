@@ -108,9 +108,9 @@ class ScoreMemory:
             newest = self._database.rows("SELECT number, key FROM newest")
             if newest and all(key_of(number) == key for number, key in newest):
                 return
+            of_that_state = ("topics", "measurements", "newest") if newest else ("topics",)  # of a version before, none
             with self._database.transaction() as connection:
-                gone = sum(connection.execute(f"DELETE FROM {name}").rowcount for name in ("topics", "measurements"))  # noqa: S608
-                connection.execute("DELETE FROM newest")
+                gone = sum(connection.execute(f"DELETE FROM {name}").rowcount for name in of_that_state)  # noqa: S608
             if gone:
                 log.warning("'%s' is of another state of the index; scores are computed again", self._database.path)
 
