@@ -17,9 +17,9 @@ from typing import Any
 
 from interbert.corpus.readers import Malformed, csv_rows
 from interbert.errors import UsageError, unknown_name
+from interbert.text.csv_tables import csv_reader
 from interbert.text.encoding import Encoding, decoded, encoding_of
 from interbert.text.encoding import readable as as_text
-from interbert.text.tables import csv_reader
 from interbert.vision.images import IMAGE_SUFFIXES
 from interbert.vision.sources import readable, without_suffix
 

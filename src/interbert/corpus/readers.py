@@ -20,7 +20,7 @@ from typing import IO, Any, Protocol, runtime_checkable
 
 from interbert.corpus.report import CorpusReport
 from interbert.errors import InterbertError, UsageError, unknown_name
-from interbert.text.tables import TableRow, csv_reader, delimiter_of, table_rows
+from interbert.text.csv_tables import TableRow, csv_reader, delimiter_of, table_rows
 
 NO_SPLIT = "none"  # the source has splits and this picture is in none of them
 SPLIT_NAMES = {  # a source's name -> ours; restval: Karpathy's COCO pictures of val2014 that train

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from interbert.corpus.readers import SPLIT_NAMES, Malformed, csv_rows, lines_of, split_of, text_file
 from interbert.errors import InterbertError, UsageError
-from interbert.text.tables import csv_reader
+from interbert.text.csv_tables import csv_reader
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from interbert.errors import InterbertError
+from interbert.text.csv_tables import csv_reader, delimiter_of, table_rows
 from interbert.text.encoding import readable as as_text
-from interbert.text.tables import csv_reader, delimiter_of, table_rows
 from interbert.vision.images import IMAGE_SUFFIXES
 
 log = logging.getLogger(__name__)
