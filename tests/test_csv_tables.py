@@ -7,7 +7,7 @@ from interbert.text.csv_tables import TableRow, csv_reader, table_rows
 
 def rows_of(*lines: str, delimiter: str = ",") -> list[TableRow]:
     rows = csv_reader((line + "\n" for line in lines), delimiter)
-    return list(table_rows(rows, next(rows), delimiter))
+    return list(table_rows(rows, next(rows)))
 
 
 def test_a_row_knows_its_lines_and_blank_lines_are_none() -> None:

@@ -38,25 +38,28 @@ def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     return with_settings(settings, whole)
 
 
-def _entries(settings: Any, name: str, given: Mapping[str, Any]) -> tuple[Any, ...]:
+def _entries(settings: Any, name: str, given: dict[str, Any]) -> tuple[Any, ...]:
     """The tuple of dataclasses in field `name`, replaced ("" is given), and fields of one or of all entries set."""
     entries: list[Any] = list(getattr(settings, name))
     if "" in given:
-        tables = given[""]
+        tables = given.pop("")
         if not (isinstance(tables, list) and all(isinstance(one, Mapping) for one in tables) and tables):
             raise UsageError(f"{name}: got {tables!r}, wanted [[{name}]] tables in a file, or {name}.0.FIELD=VALUE")
         kind = typing.get_args(typing.get_type_hints(type(settings))[name])[0]
         entries = [with_settings(kind(), dict(one), prefix=f"{name}.") for one in tables]
     changes: list[dict[str, Any]] = [{} for _ in entries]
+    called = [f"{name}."] * len(entries)  # in messages
     for rest, value in given.items():
         at, _, field = rest.partition(".")
-        if at.isdigit() and int(at) >= len(entries):
+        if not at.isdigit():
+            for of_one in changes:
+                of_one[rest] = value
+        elif int(at) < len(entries):
+            changes[int(at)][field], called[int(at)] = value, f"{name}.{at}."
+        else:
             raise UsageError(f"{name}.{at}: there are {len(entries)} of them, counted from 0")
-        for of_one in (changes[int(at)],) if at.isdigit() else changes if rest else ():
-            of_one[field if at.isdigit() else rest] = value
-    return tuple(
-        with_settings(entry, of_one, prefix=f"{name}.") for entry, of_one in zip(entries, changes, strict=True)
-    )
+    every = zip(entries, changes, called, strict=True)
+    return tuple(with_settings(entry, changed_fields, prefix=prefix) for entry, changed_fields, prefix in every)
 
 
 def read_pairs(pairs: Sequence[str]) -> dict[str, str]:

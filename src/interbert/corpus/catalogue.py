@@ -212,12 +212,11 @@ def _of_folder(folder: Path) -> Iterator[Product]:
 
 def _table(lines: Iterable[str], roles: Roles, malformed: Malformed, kept: Sequence[str]) -> Iterator[Product]:
     first = next(iter(lines := iter(lines)), "")
-    delimiter = max(",\t;|", key=first.count)
-    rows = csv_reader(itertools.chain([first], lines), delimiter)
+    rows = csv_reader(itertools.chain([first], lines), max(",\t;|", key=first.count))
     header = [name.strip() for name in next(rows, [])]
     places = {role: header.index(name) for role, name in roles(header).items()}
     others = {name: at for at, name in enumerate(header) if at not in places.values() or name in kept}
-    for row in csv_rows(rows, header, malformed, delimiter):
+    for row in csv_rows(rows, header, malformed):
         cells = {name: row.cells[at] for name, at in others.items()}
         yield _product(row.place, {role: row.cells[at] for role, at in places.items()}, cells)
 

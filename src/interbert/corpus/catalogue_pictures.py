@@ -33,12 +33,13 @@ def picture_sources(
             f"{addresses[0]}; give --download FOLDER to fetch them, or the pictures as files"
         )
     files, failed = fetch_pictures(addresses, downloads, downloader, progress=progress) if downloads else ({}, {})
-    sources = [
+    found = [
         ImageSource(picture_id(image), files[image] if is_address(image) else catalogue.folder / image)
         for image in images
         if not is_address(image) or image in files
     ]
     if not images:
         raise UsageError(f"catalogue '{catalogue.path}' names no pictures")
-    check_ids(sources := list(dict.fromkeys(sources)))
+    sources = list(dict.fromkeys(found))
+    check_ids(sources)
     return sources, failed

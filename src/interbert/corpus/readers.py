@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import itertools
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,7 +19,7 @@ from typing import IO, Any, Protocol, runtime_checkable
 
 from interbert.corpus.report import CorpusReport
 from interbert.errors import InterbertError, UsageError, unknown_name
-from interbert.text.csv_tables import TableRow, csv_reader, delimiter_of, table_rows
+from interbert.text.csv_tables import TableRow, csv_reader, table_rows
 
 NO_SPLIT = "none"  # the source has splits and this picture is in none of them
 SPLIT_NAMES = {  # a source's name -> ours; restval: Karpathy's COCO pictures of val2014 that train
@@ -199,9 +198,9 @@ def tsv(path: Path, fields: Fields, malformed: Malformed) -> Iterator[Caption]:
             yield Caption(columns[1].strip(), columns[0], None, str(number))
 
 
-def csv_rows(rows: Any, header: Sequence[str], malformed: Malformed, delimiter: str = ",") -> Iterator[TableRow]:
+def csv_rows(rows: Any, header: Sequence[str], malformed: Malformed) -> Iterator[TableRow]:
     """The rows that a `csv_reader` has left; those that cannot be read are counted by their lines."""
-    for row in table_rows(rows, header, delimiter):
+    for row in table_rows(rows, header):
         malformed.seen += row.lines if row.broken else 1
         if row.broken:
             malformed.add(row.place, row.broken, row.lines)
@@ -212,9 +211,7 @@ def csv_rows(rows: Any, header: Sequence[str], malformed: Malformed, delimiter: 
 def table(path: Path, fields: Fields, malformed: Malformed, delimiter: str | None = None) -> Iterator[Caption]:
     """csv with a header that names a text column, an image column and perhaps `split`."""
     with text_file(path) as file:
-        first = file.readline()
-        delimiter = delimiter or delimiter_of(first)
-        rows = csv_reader(itertools.chain([first], file), delimiter, quoted=delimiter != "|")
+        rows = csv_reader(file, delimiter, quoted=delimiter != "|")
         try:
             header = _header(next(rows, []), fields)
         except csv.Error:
@@ -224,7 +221,7 @@ def table(path: Path, fields: Fields, malformed: Malformed, delimiter: str | Non
                 f"'{path}' has no first line that names its columns; wanted one of {', '.join(TEXT_FIELDS)} "
                 f"and one of {', '.join(IMAGE_FIELDS)}, or give the names of the text and the image column"
             )
-        for row in csv_rows(rows, header, malformed, delimiter):
+        for row in csv_rows(rows, header, malformed):
             yield from _of_columns(header, row.cells, fields, malformed, row.last)
 
 

@@ -88,9 +88,14 @@ def pretrain(
     return summary
 
 
+def is_without_checkpoints(run: Path) -> bool:
+    """Whether a folder has the weights of a finished run and no checkpoint to go on from."""
+    return (run / "config.json").is_file() and not (run / "checkpoints").is_dir()
+
+
 def refuse_finished_run(out: Path) -> None:
-    """Raises InterbertError where `out` has weights and no checkpoint to go on from: they would be written over."""
-    if (out / "config.json").is_file() and not (out / "checkpoints").is_dir():
+    """Raises InterbertError where training in `out` would write over what `is_without_checkpoints`."""
+    if is_without_checkpoints(out):
         raise InterbertError(f"--out: '{out}' holds a finished run, without checkpoints to go on from; give another")
 
 

@@ -134,8 +134,8 @@ def index_catalogue(
         for row in rows:
             ids.append(row.id)
             images.append(row.image)
-        if whole and (unread_rows := catalogue.malformed.count or not ids):
-            why = f"{unread_rows} of its rows cannot be read" if ids else "it has no products"
+        if whole and (catalogue.malformed.count or not ids):
+            why = f"{catalogue.malformed.count} of its rows cannot be read" if ids else "it has no products"
             raise UsageError(
                 f"--whole: catalogue '{catalogue.path}' does not say what to take out, since {why}; mend it, or leave "
                 "--whole out"

@@ -108,6 +108,8 @@ class ScoreMemory:
             newest = self._database.rows("SELECT number, key FROM newest")
             if newest and all(key_of(number) == key for number, key in newest):
                 return
+            if not newest and not self._database.rows("SELECT 1 FROM topics LIMIT 1"):
+                return  # of every searcher's beginning, so without a lock
             of_that_state = ("topics", "measurements", "newest") if newest else ("topics",)  # of a version before, none
             with self._database.transaction() as connection:
                 gone = sum(connection.execute(f"DELETE FROM {name}").rowcount for name in of_that_state)  # noqa: S608

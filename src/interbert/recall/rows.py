@@ -90,7 +90,7 @@ class ProductRows:
     def _surveyed(self) -> dict[str, Kind]:
         """What each column holds: as the index has it, else as all of its cells allow."""
         numbers: dict[str, bool | None] = {}  # None: nothing but empty cells so far
-        prices = [0, 0]  # that are none, and that are
+        prices: list[bool] = []  # whether each is one
         for given in self.catalogue:
             for name, cell in _given_cells(given).items():
                 if name in OWN_COLUMNS:
@@ -101,11 +101,12 @@ class ProductRows:
                 numbers.setdefault(name, None)
                 if _is_empty(cell):
                     continue
-                is_number = (name == "price" or numbers[name] is not False) and self._number(name, cell) is not None
-                prices[is_number] += name == "price"
-                numbers[name] = is_number
-        if "price" in numbers:
-            numbers["price"] = prices[True] > prices[False]
+                if name == "price":
+                    prices.append(self._number(name, cell) is not None)
+                elif numbers[name] is not False:
+                    numbers[name] = self._number(name, cell) is not None
+        if prices:
+            numbers["price"] = 2 * sum(prices) > len(prices)
         held: dict[str, Kind] = {name: "number" if number else "text" for name, number in numbers.items()}
         if self._currency and held["price"] == "number":
             held.setdefault("currency", "text")

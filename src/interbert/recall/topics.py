@@ -148,9 +148,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A topic whole. products: best first, then those that were kept and no search finds any more; without `dropped`,
-    which nobody is to see but who reviews.
-    """
+    """A topic whole. products: best first, then what was kept and is no longer found; `dropped` is for reviewers."""
 
     topic: Topic
     recalled: int

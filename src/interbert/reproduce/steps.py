@@ -18,7 +18,7 @@ from interbert.corpus.readers import Captions
 from interbert.files import sha256_of
 from interbert.pretraining.evaluation import evaluate_run
 from interbert.pretraining.job import Pretraining
-from interbert.pretraining.run import pretrain
+from interbert.pretraining.run import is_without_checkpoints, pretrain
 from interbert.recipes import pretraining_recipe
 from interbert.reproduce.cost import Cost
 from interbert.reproduce.processes import gpus, under_torchrun
@@ -151,7 +151,7 @@ class Build(Step):
 
 def _begin_anew(run: Path) -> None:
     """Removes a finished run, whose checkpoints are gone: something that it needs was done again since."""
-    if (run / "config.json").is_file() and not (run / "checkpoints").is_dir():
+    if is_without_checkpoints(run):
         shutil.rmtree(run)
 
 

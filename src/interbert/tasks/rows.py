@@ -160,7 +160,7 @@ def _of_jsonl(path: Path, malformed: Malformed) -> Iterator[tuple[str, Row]]:
 
 def _of_csv(path: Path, malformed: Malformed) -> Iterator[tuple[str, Row]]:
     with text_file(path) as file:
-        rows = csv_reader(file)
+        rows = csv_reader(file, ",")
         try:
             header: list[str] = next(rows, [])
         except csv.Error as error:

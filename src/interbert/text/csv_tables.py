@@ -6,6 +6,7 @@ In: lines of text. Out: rows with their place, and why one cannot be read.
 from __future__ import annotations
 
 import csv
+import itertools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -41,14 +42,17 @@ def delimiter_of(line: str) -> str:
     return "," if "," in line else max(",;\t", key=line.count)
 
 
-def csv_reader(lines: Iterable[str], delimiter: str = ",", *, quoted: bool = True) -> Any:
-    """A `csv.reader` that refuses broken quotes and takes cells of any length."""
+def csv_reader(lines: Iterable[str], delimiter: str | None = None, *, quoted: bool = True) -> Any:
+    """A `csv.reader` that refuses broken quotes and takes cells of any length. delimiter: None: by the first line."""
+    if delimiter is None:
+        first = next(iter(lines := iter(lines)), "")
+        delimiter, lines = delimiter_of(first), itertools.chain([first], lines)
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # texts may be longer than the 131,072 characters it allows
     how: Any = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     return csv.reader(lines, delimiter=delimiter, quoting=how, skipinitialspace=True, strict=True)
 
 
-def table_rows(rows: Any, header: Sequence[str], delimiter: str = ",") -> Iterator[TableRow]:
+def table_rows(rows: Any, header: Sequence[str]) -> Iterator[TableRow]:
     """What a `csv_reader` has left below its header. Blank lines are no rows."""
     while True:
         first = rows.line_num + 1
@@ -60,7 +64,7 @@ def table_rows(rows: Any, header: Sequence[str], delimiter: str = ",") -> Iterat
             yield TableRow(first, rows.line_num, [], str(error))
             continue
         if cells:
-            yield TableRow(first, rows.line_num, cells, _broken(cells, header, delimiter))
+            yield TableRow(first, rows.line_num, cells, _broken(cells, header, rows.dialect.delimiter))
 
 
 def _broken(cells: Sequence[str], header: Sequence[str], delimiter: str) -> str:

@@ -40,7 +40,7 @@ def encoding_of(path: Path) -> Encoding:
         if start.startswith(mark):
             return Encoding(name) if name == "utf-16" else _broken(path, name)
     found = _broken(path, "utf-8")
-    if 2 * found.broken_lines > _beyond_ascii(path):
+    if found.broken_lines and 2 * found.broken_lines > _beyond_ascii(path):
         other = _broken(path, "cp1252" if _stand_alone(path) else "gb18030")
         return other if other.broken_lines < found.broken_lines else found
     return found

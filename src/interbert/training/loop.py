@@ -125,9 +125,8 @@ def train(
             stack.enter_context(checkpoints.lock())
         stack.enter_context(loss_of_a_process_explained(parallel))
         stop = stack.enter_context(Interruption())
-        if parallel.leads and (settings.warmup_steps or 0) >= job.total_steps > 0:
-            log.warning("warmup_steps=%d is not over at the run's end, step %d: the rate never reaches %g; give fewer",
-                        settings.warmup_steps, job.total_steps, settings.learning_rate)  # fmt: skip
+        if parallel.leads:
+            settings.warn_of_long_warmup(job.total_steps)
         run = _Run(model, job, settings, out, parallel, checkpoints, fast)
         resumed_from = run.resume()
         journal = Journal(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Literal
 
 from interbert.errors import UsageError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,12 @@ class Training:
             raise UsageError(f"betas: got {self.betas}, wanted two numbers of at least 0 and less than 1")
         if self.weight_decay < 0 or (self.warmup_steps or 0) < 0:
             raise UsageError("weight_decay and warmup_steps: wanted at least 0")
+
+    def warn_of_long_warmup(self, total_steps: int) -> None:
+        """Says where the rate of a run of so many steps never reaches its peak."""
+        if (self.warmup_steps or 0) >= total_steps > 0:
+            log.warning("warmup_steps=%d is not over at the run's end, step %d: the rate never reaches %g; give fewer",
+                        self.warmup_steps, total_steps, self.learning_rate)  # fmt: skip
 
     def exact_facts(self) -> dict[str, object]:
         """The settings that a run must share with a checkpoint to go on as if it had never stopped."""

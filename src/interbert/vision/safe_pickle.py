@@ -152,8 +152,6 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
 
 def _refuse_large_memo(content: bytes) -> None:
     """A pickle numbers what it uses again; Python makes room for the largest number that it names."""
-    if b"r" not in content and b"p" not in content:
-        return
     for code, number, _ in pickletools.genops(content):
         if code.name in ("LONG_BINPUT", "PUT") and int(number or 0) > len(content):
             raise PickleRefused(f"it numbers an object {number}, in {len(content)} bytes")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from interbert.errors import InterbertError
-from interbert.text.csv_tables import csv_reader, delimiter_of, table_rows
+from interbert.text.csv_tables import csv_reader, table_rows
 from interbert.text.encoding import readable as as_text
 from interbert.vision.images import IMAGE_SUFFIXES
 
@@ -114,11 +114,9 @@ def _list_rows(path: Path) -> Rows:
 
 def _csv_rows(path: Path) -> Rows:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        delimiter = delimiter_of(file.readline())
-        file.seek(0)
-        rows = csv_reader(file, delimiter)
+        rows = csv_reader(file)
         header: list[str] = next(rows, [])
-        for row in table_rows(rows, header, delimiter):
+        for row in table_rows(rows, header):
             if row.broken:
                 raise InterbertError(f"'{path}' {row.place}: {row.broken}; mend it, or give a .jsonl")
             yield row.last, dict(zip(header, row.cells, strict=True))
